@@ -1,0 +1,413 @@
+"""sensor-trainer: fit, score, evaluate and inspect detectors."""
+
+import csv
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from models import bundle
+from models.bundle import BundleError, Manifest
+from models.evaluation import (
+    DEFINITIONS,
+    Metrics,
+    always_alarm,
+    evaluate,
+    judged,
+    mean,
+    pooled,
+    rows_seen,
+    score_recordings,
+)
+from models.frame import SECOND
+from models.recording import Recording, RecordingError, find, iso, read
+
+app = typer.Typer(
+    help="Train detectors on normal data, and judge them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[list[Path], typer.Argument(help="Recordings: CSV files or folders of them.")]
+BundleFolder = Annotated[Path, typer.Argument(help="A bundle.")]
+Rows = Annotated[
+    str | None,
+    typer.Option("--rows", metavar="A:B", help="Half-open range of rows; one file only."),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="A column to leave out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+NEEDS_TRAINING = 'this command trains networks: pip install "sensor-monitor[train]"'
+
+
+class Stop(Exception):
+    """An error to report in one message."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def main() -> NoReturn:
+    """Run the command line; every expected failure is one message and an exit code."""
+    try:
+        app()
+    except Stop as error:
+        _fail(str(error), error.code)
+    except FileNotFoundError as error:
+        _fail(str(error), 66)
+    except (RecordingError, BundleError) as error:
+        _fail(str(error), 65)
+    except OSError as error:
+        _fail(str(error), 74)
+    except Exception:
+        traceback.print_exc()
+        _fail("a fault of sensor-trainer itself; please report it with the lines above", 70)
+    sys.exit(0)
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"sensor-trainer {version_of('sensor-monitor')}, bundle schema 1")
+        raise typer.Exit
+
+
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle to write; must not exist.")],
+    model: Annotated[str, typer.Option(help="pca, stacked or lstm.")] = "lstm",
+    sensors: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Columns to use; default all.")
+    ] = None,
+    period: Annotated[
+        float | None, typer.Option(help="Seconds between frames; default the usual step.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=2, help="Frames in a window; default min(64, rows // 16).")
+    ] = None,
+    false_alarms_per_day: Annotated[
+        float, typer.Option(min=1e-6, help="Target for each asset.")
+    ] = 0.1,
+    rows: Rows = None,
+    ignore: Ignore = None,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and noise.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Folds trained at once; default one per core.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the bundle, keeping it as NAME.previous.")
+    ] = False,
+) -> None:
+    """Learn how a machine normally behaves.
+
+    Example: sensor-trainer fit pump.csv --out bundles/pump --rows 0:5000
+    """
+    if out.exists() and not force:
+        raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
+    fitting, training = _training_modules()
+    if model not in fitting.FAMILIES:
+        raise Stop(f"--model {model}: wanted one of {', '.join(fitting.FAMILIES)}", 2)
+    recordings = _read(data, sensors.split(",") if sensors else None, ignore, rows)
+    try:
+        request = fitting.options(
+            settings or [],
+            model,
+            fitting.Request(
+                model=model,
+                period=round(period * SECOND) if period else None,
+                window=window,
+                false_alarms_per_day=false_alarms_per_day,
+                workers=jobs or len(os.sched_getaffinity(0)),
+                training=training.Settings(seed=seed),
+            ),
+        )
+    except ValueError as error:
+        raise Stop(str(error), 2) from None
+    try:
+        plan = fitting.plan(recordings, request)
+        _print_plan(plan)
+        with _progress() as bar:
+            stages: dict[str, Any] = {}
+
+            def show(stage: str, done: int, most: int) -> None:
+                if stage not in stages:
+                    stages[stage] = bar.add_task(stage, total=most)
+                bar.update(stages[stage], completed=done)
+
+            done = fitting.fit(recordings, request, plan, out.name, show)
+    except training.TrainingError as error:
+        raise Stop(str(error), 65) from None
+    if strict and not done.threshold.supported:
+        raise Stop(_too_short(done.manifest), 65)
+    manifest = fitting.save(done, out, force=force)
+    _print_fit(manifest, out, len({name for one in recordings for name in one.assets}))
+
+
+@app.command()
+def score(
+    folder: BundleFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    rows: Rows = None,
+    ignore: Ignore = None,
+) -> None:
+    """Score recordings: a row per frame, as the daemon would have scored it.
+
+    Example: sensor-trainer score bundles/pump today.csv --out scores.csv
+    """
+    detector = bundle.load(folder)
+    recordings = _read(data, detector.sensors, ignore, rows)
+    draft = out.with_name(f".{out.name}.tmp")
+    try:
+        with draft.open("w", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            shares = [f"share:{sensor}" for sensor in detector.sensors]
+            lines.writerow(["timestamp", "asset", "score", "raw", "alert", *shares])
+            for scores in score_recordings(detector, recordings):
+                track, frames = scores.track, scores.track.frames
+                stamps = recordings[track.recording].stamps
+                for index in range(len(frames)):
+                    row = int(track.row[index])
+                    time = int(frames.tick[index]) * detector.grid.period
+                    lines.writerow(
+                        [
+                            stamps[row] if row >= 0 else iso(time),
+                            track.asset,
+                            _number(scores.verdicts.score[index]),
+                            _number(scores.raw[index]),
+                            int(scores.verdicts.anomalous[index]),
+                            *(_number(share) for share in scores.shares[index]),
+                        ]
+                    )
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@app.command(name="evaluate", epilog=DEFINITIONS.replace("\n", " "))
+def evaluate_command(
+    folder: BundleFolder,
+    data: Data,
+    rows: Rows = None,
+    ignore: Ignore = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a bundle on recordings, with labels or without.
+
+    Example: sensor-trainer evaluate bundles/pump labelled.csv --json
+    """
+    detector = bundle.load(folder)
+    manifest, _ = bundle.verify(folder)
+    recordings = _read(data, detector.sensors, ignore, rows)
+    trained = [(one.sha256, one.rows) for one in manifest.data]
+    labelled = all(one.label is not None for one in recordings)
+    names: list[str] = []
+    frames = [judged(scores) for scores in score_recordings(detector, recordings)]
+    for recording in recordings:
+        many = len(recording.assets) > 1
+        names += [
+            f"{recording.path}:{a}" if many else str(recording.path) for a in recording.assets
+        ]
+    period = detector.grid.period
+    per_file = [evaluate(one, period, labelled=labelled) for one in frames]
+    report: dict[str, Any] = {
+        "files": dict(zip(names, per_file, strict=True)),
+        "mean": mean(per_file),
+        "pooled": evaluate(pooled(frames), period, labelled=labelled),
+        "rows_seen_in_training": sum(rows_seen(one, trained) for one in recordings),
+    }
+    if labelled:
+        alarms = [always_alarm(one) for one in frames]
+        report["always-alarm"] = {
+            "mean": mean([evaluate(one, period, labelled=True) for one in alarms]),
+            "pooled": evaluate(pooled(alarms), period, labelled=True),
+        }
+    if as_json:
+        typer.echo(json.dumps(report, indent=1))
+        return
+    table = Table("figure", "pooled", "mean of files")
+    if labelled:
+        table.add_column("always-alarm, pooled")
+    for key, value in report["pooled"].items():
+        cells = [key, _cell(value), _cell(report["mean"].get(key))]
+        if labelled:
+            cells.append(_cell(report["always-alarm"]["pooled"].get(key)))
+        table.add_row(*cells)
+    console = Console()
+    console.print(table)
+    if report["rows_seen_in_training"]:
+        console.print(
+            f"{report['rows_seen_in_training']} of these rows were trained on: judge it on others."
+        )
+
+
+@app.command()
+def inspect(folder: BundleFolder, as_json: Json = False) -> None:
+    """Show the model card of a bundle.
+
+    Example: sensor-trainer inspect bundles/pump
+    """
+    bundle.load(folder)
+    manifest, _ = bundle.verify(folder)
+    if as_json:
+        typer.echo(json.dumps({"digest": manifest.digest, **manifest.model_dump(mode="json")}))
+        return
+    default = manifest.calibrations["default"]
+    console = Console()
+    console.print(
+        f"[bold]{manifest.name}[/bold]: {manifest.model}, windows of {manifest.window} frames of "
+        f"{manifest.period_ns / SECOND:g} s, score {manifest.score} of the newest {manifest.tail} "
+        f"frames\ncreated {manifest.created}, digest {manifest.digest[:16]}"
+    )
+    console.print(_losses(manifest))
+    console.print(_promise(manifest, 1))
+    table = Table("sensor", "unit", "center", "spread", "normal error")
+    for index, sensor in enumerate(manifest.sensors):
+        table.add_row(
+            sensor.name,
+            sensor.unit or "",
+            f"{default.center[index]:.5g}",
+            f"{default.spread[index]:.3g}",
+            f"{default.error_scale[index]:.3g}",
+        )
+    console.print(table)
+    files = Table("trained on", "rows", "sha256")
+    for one in manifest.data:
+        files.add_row(one.file, f"{one.rows[0]}:{one.rows[1]}", one.sha256[:16])
+    console.print(files)
+
+
+def _training_modules() -> tuple[Any, Any]:
+    try:
+        from models import fitting, training
+    except ModuleNotFoundError as error:
+        raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
+    return fitting, training
+
+
+def _read(
+    data: list[Path],
+    sensors: list[str] | tuple[str, ...] | None,
+    ignore: list[str] | None,
+    rows: str | None,
+) -> list[Recording]:
+    paths = find(data)
+    span: tuple[int | None, int | None] = (None, None)
+    if rows is not None:
+        if len(paths) > 1:
+            raise Stop(f"--rows {rows}: is for one file; found {len(paths)}", 2)
+        first, colon, last = rows.partition(":")
+        try:
+            span = (int(first) if first else None, int(last) if last else None)
+        except ValueError:
+            colon = ""
+        if not colon or any(edge is not None and edge < 0 for edge in span):
+            raise Stop(f"--rows {rows}: wanted A:B, either side may be empty", 2)
+    recordings: list[Recording] = []
+    for path in paths:
+        recordings.append(read(path, sensors=sensors, ignore=ignore or (), rows=span))
+        sensors = sensors or recordings[0].sensors
+    if not sum(len(one.time) for one in recordings):
+        raise RecordingError(f"{paths[0]}: holds no rows")
+    return recordings
+
+
+def _print_plan(plan: Any) -> None:
+    left_out = ", ".join(f"{count} {why}" for why, count in plan.left_out.items() if count)
+    typer.echo(
+        f"windows of {plan.grid.window} frames of {plan.grid.period / SECOND:g} s: "
+        f"{len(plan.ends)} kept ({plan.kept_ratio:.1%})"
+        + (f", left out: {left_out}" if left_out else "")
+    )
+
+
+def _print_fit(manifest: Manifest, out: Path, assets: int) -> None:
+    typer.echo(_losses(manifest))
+    typer.echo(_promise(manifest, assets))
+    if not manifest.calibrations["default"].threshold.supported:
+        typer.echo(f"warning: {_too_short(manifest)}", err=True)
+    typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")
+
+
+def _losses(manifest: Manifest) -> str:
+    training = manifest.training
+    own, baseline = training.validation_loss, training.pca_validation_loss
+    text = (
+        f"validation loss {own:.4g}, pca {baseline:.4g} "
+        f"({training.windows} windows, {training.folds} folds, {training.epochs} epochs)"
+    )
+    if manifest.model != "pca" and baseline <= own:
+        text += "\nthe pca baseline reconstructs this machine better than the network does"
+    return text
+
+
+def _promise(manifest: Manifest, assets: int) -> str:
+    threshold = manifest.calibrations["default"].threshold
+    return (
+        f"threshold {threshold.value:.4g}: {threshold.expected_per_day:.3g} false alarms per day "
+        f"and asset on {threshold.days:.3g} days of held-out normal data, at most "
+        f"{threshold.bound_per_day:.3g} with 95 % confidence"
+        + (
+            f"; {assets} assets: at most {assets * threshold.bound_per_day:.3g}"
+            if assets > 1
+            else ""
+        )
+    )
+
+
+def _too_short(manifest: Manifest) -> str:
+    threshold = manifest.calibrations["default"].threshold
+    return (
+        f"{threshold.days:.3g} days of held-out normal data cannot support "
+        f"{threshold.requested_per_day:g} false alarms per day (wanted "
+        f"{3 / threshold.requested_per_day:.3g} days); the threshold is their highest score"
+    )
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _number(value: np.float64) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"
+
+
+def _cell(value: Metrics | float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"sensor-trainer: {message}", file=sys.stderr)
+    sys.exit(code)

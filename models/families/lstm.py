@@ -1,0 +1,86 @@
+"""EncDec-AD: an LSTM encoder-decoder that rebuilds a window newest frame first.
+
+Malhotra et al., LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection, ICML 2016 anomaly
+detection workshop, arXiv 1607.00148.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models.families.network import Network
+
+
+class LstmAutoencoder(Network):
+    """One LSTM layer reads the window, one of the same width rebuilds it in reverse.
+
+    In training the decoder reads the true frames (teacher forcing); at scoring time it reads its
+    own predictions.
+
+    Args:
+        hidden: units of encoder and decoder (c).
+    """
+
+    def __init__(self, window: int, sensors: int, hidden: int = 64) -> None:
+        super().__init__(window, sensors)
+        self.encoder = nn.LSTM(sensors, hidden, batch_first=True)
+        self.decoder = nn.LSTM(sensors, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, sensors)
+
+    def initialise(self, generator: Generator) -> None:
+        """Uniform within 1/sqrt(c), as torch does for recurrent layers."""
+        bound = self.output.in_features**-0.5
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+    def encode(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoder's final hidden and cell state, each (1, N, c)."""
+        _, state = self.encoder(windows)
+        return state
+
+    def decode(self, state: tuple[Tensor, Tensor], length: int) -> Tensor:
+        """Free-running decoder output (N, length, m), oldest frame first.
+
+        Fed back with its own prediction y = W_o h + b_o the decoder has no input left, so it folds
+        into one recurrence with W_hh' = W_hh + W_ih W_o and b' = b_ih + b_hh + W_ih b_o: one fused
+        call instead of a loop. The first prediction comes from the encoder's state itself.
+        """
+        decoder, output = self.decoder, self.output
+        weight = (
+            decoder.weight_hh_l0.double() + decoder.weight_ih_l0.double() @ output.weight.double()
+        )
+        bias = (
+            decoder.bias_ih_l0.double()
+            + decoder.bias_hh_l0.double()
+            + decoder.weight_ih_l0.double() @ output.bias.double()
+        )
+        kind = output.weight.dtype
+        hidden, cell = state
+        first = hidden.transpose(0, 1)  # (N, 1, c)
+        silence = torch.zeros_like(first[:, :, :1]).expand(-1, length - 1, 1)  # (N, L-1, 1)
+        no_input = torch.zeros_like(decoder.bias_ih_l0[:, None])  # (4c, 1)
+        rest, _, _ = torch.lstm(
+            silence,
+            (hidden, cell),
+            [no_input, weight.to(kind), torch.zeros_like(bias, dtype=kind), bias.to(kind)],
+            has_biases=True,
+            num_layers=1,
+            dropout=0.0,
+            train=False,
+            bidirectional=False,
+            batch_first=True,
+        )  # (N, L-1, c)
+        newest_first = output(torch.cat((first, rest), dim=1))  # (N, L, m)
+        return newest_first.flip(1)
+
+    def reconstruct(self, windows: Tensor) -> Tensor:
+        """The decoder's own predictions from the encoder's state (N, L, m)."""
+        return self.decode(self.encode(windows), self.window)
+
+    def loss(self, windows: Tensor, generator: Generator) -> Tensor:
+        """Mean squared error under teacher forcing."""
+        del generator
+        target = windows.flip(1)  # (N, L, m), newest frame first
+        hidden, cell = self.encode(windows)
+        rest, _ = self.decoder(target[:, :-1], (hidden, cell))  # (N, L-1, c)
+        states = torch.cat((hidden.transpose(0, 1), rest), dim=1)  # (N, L, c)
+        return (self.output(states) - target).square().mean()

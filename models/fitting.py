@@ -1,0 +1,427 @@
+"""`fit`: recordings of normal operation → a bundle."""
+
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+import torch
+from safetensors import torch as tensors
+
+from models import bundle
+from models.decision import Decision, Rule
+from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
+from models.families import FAMILIES as FAMILIES
+from models.families.network import Network
+from models.frame import SECOND, Coverage, Float32s, Floats, Grid, Ints
+from models.recording import Recording, Track, tracks_of, usual_period
+from models.runtime import OnnxRuntime, Runtime, TorchRuntime
+from models.threshold import Threshold, false_alarms_per_day
+from models.training import (
+    Fitted,
+    Progress,
+    Settings,
+    Split,
+    TrainingError,
+    scaling,
+    splits,
+    train,
+    train_folds,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to fit.
+
+    Args:
+        model: name of a family.
+        period: of the grid, nanoseconds; None = the usual step of the recordings.
+        window: frames; None = min(64, rows // 16), at least 8.
+        parameters: of the family.
+        score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
+        false_alarms_per_day: per asset.
+        workers: folds trained at the same time.
+    """
+
+    model: str = "lstm"
+    period: int | None = None
+    window: int | None = None
+    parameters: dict[str, Any] = field(default_factory=dict[str, Any])
+    score: Score = "mean-square"
+    tail: int = 20
+    max_hold: int = 3
+    max_held: float = 0.2
+    false_alarms_per_day: float = 0.1
+    training: Settings = Settings()
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The data as they will be used: printed before training starts.
+
+    Args:
+        tracks: framed recordings.
+        values: their frames one after another, shape (frames, sensors).
+        ends: frame index of the end of every window that may be trained on.
+        left_out: windows left out, by reason.
+    """
+
+    grid: Grid
+    tracks: list[Track]
+    values: Floats
+    ends: Ints
+    left_out: dict[str, int]
+    folds: list[Split]
+
+    @property
+    def kept_ratio(self) -> float:
+        """Share of all windows that may be trained on; those at a track's start are not counted."""
+        return len(self.ends) / max(1, len(self.ends) + sum(self.left_out.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A finished fit, ready to be written as a bundle."""
+
+    manifest: bundle.Manifest
+    files: dict[str, bytes]
+    threshold: Threshold
+
+
+def plan(recordings: Sequence[Recording], request: Request) -> Plan:
+    """Frame the recordings and split their normal windows.
+
+    Raises:
+        TrainingError: if there are too few.
+    """
+    rows = sum(len(recording.time) for recording in recordings)
+    window = request.window or max(8, min(64, rows // 16))
+    grid = Grid(
+        request.period or usual_period(recordings), window, request.max_hold, request.max_held
+    )
+    tracks = tracks_of(recordings, grid)
+    ends: list[Ints] = []
+    left_out = {"gap": 0, "held": 0, "labelled": 0}
+    start = 0
+    for track in tracks:
+        coverage = track.frames.coverage
+        complete = np.flatnonzero(coverage == Coverage.COMPLETE)
+        anomalous = np.cumsum(np.r_[0, track.label])
+        normal = complete[anomalous[complete + 1] == anomalous[complete + 1 - window]]
+        left_out["gap"] += int((coverage == Coverage.GAP).sum())
+        left_out["held"] += int((coverage == Coverage.HELD).sum())
+        left_out["labelled"] += len(complete) - len(normal)
+        ends.append(normal + start)
+        start += len(coverage)
+    together = np.concatenate(ends) if ends else np.empty(0, np.int64)
+    if not len(together):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise TrainingError(
+            f"no window of {window} frames of {grid.period / SECOND:g} s is complete and normal "
+            f"({rows} rows; left out: {reasons}); a longer --period or a shorter --window may help"
+        )
+    values = np.concatenate([track.frames.values for track in tracks])
+    return Plan(grid, tracks, values, together, left_out, splits(together, window))
+
+
+def fit(
+    recordings: Sequence[Recording], request: Request, the: Plan, name: str, progress: Progress
+) -> Fit:
+    """Train, calibrate on windows the network did not fit, and export.
+
+    Args:
+        recordings: of normal operation, all with the same sensors.
+        request: what to fit.
+        the: the plan made of both.
+        name: the bundle's name.
+        progress: called while networks train.
+    """
+    torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
+    window, seed = the.grid.window, request.training.seed
+    arguments = (the.values, window, the.folds, request.training, progress, request.workers)
+    folds = train_folds(request.model, request.parameters, *arguments)
+    baseline = train_folds("pca", {}, *arguments)
+    if len(folds) == 1:
+        final = folds[0]
+    else:
+        # Cross-fitted: the errors are the folds', the network one more trained on all the windows.
+        epochs = int(np.median([fold.epochs for fold in folds]))
+        everything = Split(the.ends, the.ends[:0], the.ends[:0])
+        final = train(
+            request.model,
+            request.parameters,
+            the.values,
+            window,
+            everything,
+            replace(request.training, epochs=epochs),
+            lambda done: progress("all data", done, epochs),
+        )
+    tail = min(request.tail, window)
+    error_scale, error_mean, precision = error_statistics(the, folds, request.score, tail)
+    raw = [
+        score_errors(
+            errors(fold, the.values, split.calibration, window),
+            request.score,
+            tail,
+            error_scale,
+            error_mean,
+            precision,
+        )
+        for fold, split in zip(folds, the.folds, strict=True)
+    ]
+    rule = Rule()
+    series = [
+        stretch
+        for scores, split in zip(raw, the.folds, strict=True)
+        for stretch in smoothed(scores, split.calibration, rule)
+    ]
+    threshold = false_alarms_per_day(
+        series, rule, the.grid.period / SECOND, window, request.false_alarms_per_day
+    )
+    manifest = bundle.Manifest(
+        schema_version=1,
+        created=bundle.now(),
+        name=name,
+        model=request.model,
+        parameters=request.parameters,
+        sensors=[bundle.SensorSpec(name=sensor) for sensor in recordings[0].sensors],
+        period_ns=the.grid.period,
+        window=window,
+        max_hold=the.grid.max_hold,
+        max_held=the.grid.max_held,
+        score=request.score,
+        tail=tail,
+        rule=rule,
+        calibrations={
+            "default": bundle.CalibrationSpec(
+                center=final.center.tolist(),
+                spread=final.spread.tolist(),
+                error_scale=error_scale.tolist(),
+                error_mean=None if error_mean is None else error_mean.tolist(),
+                error_precision=None if precision is None else precision.tolist(),
+                threshold=bundle.ThresholdSpec(
+                    value=threshold.value,
+                    rule="false_alarms_per_day",
+                    requested_per_day=threshold.requested,
+                    supported=threshold.supported,
+                    expected_per_day=threshold.expected,
+                    bound_per_day=threshold.bound,
+                    days=threshold.days,
+                ),
+            )
+        },
+        data=[
+            bundle.DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows)
+            for one in recordings
+        ],
+        training=bundle.TrainingSpec(
+            seed=seed,
+            epochs=final.epochs,
+            windows=len(the.ends),
+            windows_left_out=the.left_out,
+            kept_ratio=round(the.kept_ratio, 6),
+            folds=len(folds),
+            validation_loss=_mean_loss(folds),
+            pca_validation_loss=_mean_loss(baseline),
+        ),
+        versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
+        files={},
+    )
+    return _pack(manifest, final.network, the, threshold)
+
+
+def error_statistics(
+    the: Plan, folds: list[Fitted], score: Score, tail: int
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """Normal error per sensor, pooled over the folds' validation windows.
+
+    Returns:
+        Mean square of the newest `tail` frames (sensors,); for the Mahalanobis score also mean
+        (sensors,) and inverse covariance (sensors, sensors) of absolute residuals of all frames,
+        Ledoit-Wolf shrunk in units of each sensor's own deviation.
+    """
+    per_fold = [
+        errors(fold, the.values, split.validation, the.grid.window)
+        for fold, split in zip(folds, the.folds, strict=True)
+    ]
+    together = np.concatenate(
+        [found[:, -tail:].mean(axis=1, dtype=np.float64) for found in per_fold]
+    )
+    error_scale = np.maximum(together.mean(axis=0), LEAST_ERROR)
+    if score != "mahalanobis":
+        return error_scale, None, None
+    from sklearn.covariance import ledoit_wolf
+
+    absolute = np.sqrt(
+        np.concatenate([found.reshape(-1, found.shape[2]) for found in per_fold]).astype(np.float64)
+    )
+    mean, deviation = absolute.mean(axis=0), np.maximum(absolute.std(axis=0), LEAST_ERROR**0.5)
+    covariance, _ = cast(tuple[Floats, float], ledoit_wolf((absolute - mean) / deviation))
+    return error_scale, mean, np.linalg.inv(covariance) / np.outer(deviation, deviation)
+
+
+def errors(fold: Fitted, values: Floats, ends: Ints, window: int) -> Float32s:
+    """The network's errors on some windows, shape (windows, L, sensors)."""
+    frames = scale(values, fold.center, fold.spread)
+    run = TorchRuntime(fold.network)
+    return np.concatenate(
+        [
+            run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)])[1]
+            for start in range(0, len(ends), 1024)
+        ]
+    )
+
+
+def score_errors(
+    found: Float32s,
+    score: Score,
+    tail: int,
+    error_scale: Floats,
+    error_mean: Floats | None,
+    precision: Floats | None,
+) -> Floats:
+    """Scores without a threshold, shape (windows,)."""
+    if error_mean is not None and precision is not None and score == "mahalanobis":
+        return mahalanobis(found, error_mean, precision)[0]
+    return mean_square(found, error_scale, tail)[0]
+
+
+def smoothed(raw: Floats, ends: Ints, rule: Rule) -> list[Floats]:
+    """The rule's trailing mean over each unbroken stretch of windows."""
+    breaks = np.r_[True, np.diff(ends) != 1]
+    verdicts = Decision(rule).step(np.zeros(len(ends), np.int64), ends, raw, breaks)
+    return np.split(verdicts.score, np.flatnonzero(breaks)[1:])
+
+
+def export(network: Network) -> bytes:
+    """The network as ONNX, with any number of windows."""
+    buffer = io.BytesIO()
+    example = torch.zeros(2, network.window, network.sensors)
+    names = ("windows", "expected", "error")
+    with warnings.catch_warnings():
+        # The exporter that is fast and writes the LSTM operator warns that it is the old one.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (example,),
+            buffer,
+            dynamo=False,
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={name: {0: "windows_count"} for name in names},
+        )
+    return buffer.getvalue()
+
+
+def options(pairs: Sequence[str], model: str, request: Request) -> Request:
+    """Apply `--set KEY=VALUE`: a key of training, of the score or of the family.
+
+    Raises:
+        ValueError: for an unknown key or a value of the wrong kind.
+    """
+    import inspect
+
+    from models.families import FAMILIES
+
+    training = {entry.name: entry.type for entry in fields(Settings) if entry.name != "seed"}
+    signature = inspect.signature(FAMILIES[model]).parameters
+    own = [name for name in signature if name not in ("window", "sensors", "code")]
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        try:
+            value: Any = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        if isinstance(value, list):
+            value = tuple(cast(list[Any], value))
+        if not equals or key not in (*training, "score", "tail", "max_hold", "max_held", *own):
+            known = ", ".join(sorted((*training, "score", "tail", "max_hold", "max_held", *own)))
+            raise ValueError(f"--set {pair}: no such key for {model}; known: {known}")
+        wanted = _kind(key, own, signature, request)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ValueError(f"--set {pair}: wanted {_name(wanted)} for {key}")
+        if key == "score" and value not in get_args(Score):
+            raise ValueError(f"--set {pair}: wanted one of {', '.join(get_args(Score))}")
+        if key in training:
+            settings = {**asdict(request.training), key: value}
+            request = replace(request, training=Settings(**settings))
+        elif key in own:
+            request = replace(request, parameters={**request.parameters, key: value})
+        else:
+            request = replace(request, **{key: value})
+    return request
+
+
+def _kind(key: str, own: list[str], signature: Any, request: Request) -> tuple[type, ...]:
+    if key in own:
+        default = signature[key].default
+    elif hasattr(request.training, key):
+        default = getattr(request.training, key)
+    else:
+        default = getattr(request, key)
+    return (int, float) if isinstance(default, float) else (type(default),)
+
+
+def _name(kinds: tuple[type, ...]) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        tuple: "a list such as [128,32]",
+        str: "a word",
+    }
+    return names[kinds[-1]]
+
+
+def _mean_loss(folds: list[Fitted]) -> float:
+    return float(np.mean([fold.validation_loss for fold in folds]))
+
+
+def _pack(manifest: bundle.Manifest, network: Network, the: Plan, threshold: Threshold) -> Fit:
+    """Export, choose golden windows and prove that both runtimes score them alike."""
+    model = export(network)
+    onnx = OnnxRuntime(model)
+    windows = golden_windows(the, manifest)
+    reference = _golden_scores(manifest, TorchRuntime(network), windows)
+    kept = np.isfinite(reference) & (np.abs(reference - 1) > 1e-3) & (reference > 0)
+    windows, reference = windows[kept], reference[kept]
+    bundle.check_golden(
+        _golden_scores(manifest, onnx, windows), reference, "torch and ONNX Runtime differ"
+    )
+    from safetensors import numpy as arrays
+
+    files = {
+        bundle.WEIGHTS: tensors.save(
+            {name: weight.contiguous() for name, weight in network.state_dict().items()}
+        ),
+        bundle.NETWORK: model,
+        bundle.GOLDEN: arrays.save({"windows": windows, "raw": reference}),
+    }
+    return Fit(manifest, files, threshold)
+
+
+def golden_windows(the: Plan, manifest: bundle.Manifest) -> Floats:
+    """Some normal windows, and the same ones disturbed, in the sensors' units (16, L, m)."""
+    chosen = the.ends[np.linspace(0, len(the.ends) - 1, 8).astype(np.int64)]
+    normal = the.values[chosen[:, None] + np.arange(1 - the.grid.window, 1)]
+    _, spread = scaling(the.values, the.ends, the.grid.window)
+    noise = np.random.default_rng(manifest.training.seed).normal(size=normal.shape)
+    return np.concatenate((normal, normal + 3 * spread * noise))
+
+
+def _golden_scores(manifest: bundle.Manifest, runtime: Runtime, windows: Floats) -> Floats:
+    detector = bundle.detector_of(manifest, runtime)
+    return detector.score_windows(detector.scale(windows)).raw
+
+
+def save(done: Fit, out: Path, *, force: bool) -> bundle.Manifest:
+    """Write the bundle and load it again, as the daemon will."""
+    manifest = bundle.write(out, done.manifest, done.files, force=force)
+    bundle.load(out)
+    return manifest

@@ -1,0 +1,285 @@
+"""Recordings: CSV files of readings at their own times, one row per asset and time."""
+
+import csv
+import gzip
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from models.frame import SECOND, Bools, Codes, Floats, Frames, Grid, Ints, frames_of
+
+MISSING = frozenset({"", "nan", "null", "none", "na", "n/a"})
+NOT_SENSORS = frozenset({"timestamp", "asset", "label"})
+IGNORED_BY_DEFAULT = ("changepoint",)
+_EPOCH = re.compile(r"(-?\d{1,11})(?:\.(\d+))?(?:[eE]\+?0*)?")
+_DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.csv(\.gz)?")
+EARLIEST, LATEST = 0, 4_102_444_800 * SECOND  # 1970 to 2100: doubled ticks stay within int64
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be read: one message naming the file, the place and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file of readings.
+
+    Args:
+        path: where it was read from.
+        sha256: of the file's bytes.
+        sensors: names of the value columns.
+        assets: names of the assets.
+        asset: index into `assets`, shape (rows,).
+        time: nanoseconds since the epoch, shape (rows,).
+        stamps: timestamps in the file's own spelling.
+        values: NaN where empty, shape (rows, sensors).
+        label: 1 = anomalous, shape (rows,); None where the file has no labels.
+        rows: the half-open range of the file's data rows that was read.
+    """
+
+    path: Path
+    sha256: str
+    sensors: tuple[str, ...]
+    assets: tuple[str, ...]
+    asset: Ints
+    time: Ints
+    stamps: tuple[str, ...]
+    values: Floats
+    label: Codes | None
+    rows: tuple[int, int]
+
+
+def timestamp_ns(text: str) -> int:
+    """A timestamp to integer nanoseconds since the epoch.
+
+    Args:
+        text: ISO 8601 with offset or Z, or seconds since the epoch, with any fraction.
+
+    Raises:
+        ValueError: if it is neither, has no offset, or lies outside the years 1970 to 2100.
+    """
+    text = text.strip()
+    if number := _EPOCH.fullmatch(text):
+        fraction = (number[2] or "")[:9].ljust(9, "0")
+        time = int(number[1]) * SECOND + int(fraction) * (-1 if text.startswith("-") else 1)
+    else:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("has no offset; wanted one, such as Z or +01:00")
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        time = (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
+    if not EARLIEST <= time < LATEST:
+        raise ValueError("lies outside the years 1970 to 2100")
+    return time
+
+
+def iso(time: int) -> str:
+    """Nanoseconds since the epoch as ISO 8601 in UTC, to the second or as fine as needed."""
+    moment = datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f"{time % SECOND:09d}".rstrip("0")
+    return f"{moment}.{fraction}Z" if fraction else f"{moment}Z"
+
+
+def find(data: Iterable[Path]) -> list[Path]:
+    """The recordings named by files and folders.
+
+    Raises:
+        FileNotFoundError: for a path that does not exist, or a folder without recordings.
+    """
+    found: list[Path] = []
+    for path in data:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.name.endswith((".csv", ".csv.gz")))
+            if not inside:
+                raise FileNotFoundError(f"{path}: holds no .csv or .csv.gz file")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    return found
+
+
+def read(
+    path: Path,
+    *,
+    sensors: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    rows: tuple[int | None, int | None] = (None, None),
+) -> Recording:
+    """Read one CSV file.
+
+    Args:
+        path: `.csv` or `.csv.gz`.
+        sensors: the columns wanted, in this order; None = all that are not ignored.
+        ignore: columns to leave out beside `changepoint`.
+        rows: half-open range of data rows.
+
+    Raises:
+        RecordingError: if the file is no recording, or lacks a sensor.
+    """
+    data = path.read_bytes()
+    try:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError, gzip.zlib.error) as error:
+        raise RecordingError(f"{path}: is no UTF-8 CSV file ({error})") from None
+    lines = csv.reader(text.splitlines())
+    header = [name.strip() for name in next(lines, [])]
+    if "timestamp" not in header:
+        raise RecordingError(f"{path}: line 1: has no column 'timestamp', found {header[:12]}")
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise RecordingError(f"{path}: line 1: column {twice!r} stands twice")
+    leave = NOT_SENSORS | set(ignore) | set(IGNORED_BY_DEFAULT)
+    names = tuple(sensors) if sensors else tuple(name for name in header if name not in leave)
+    if missing := [name for name in names if name not in header]:
+        raise RecordingError(f"{path}: has no sensor {missing[0]!r}; found {header}")
+    if not names:
+        raise RecordingError(f"{path}: line 1: has no sensor column")
+    table = [(lines.line_num, line) for line in lines if line]
+    first, last, _ = slice(*rows).indices(len(table))
+    table = table[first:last]
+
+    column = {name: header.index(name) for name in header}
+    at = column["timestamp"]
+    wanted = [column[name] for name in names]
+    values = np.full((len(table), len(names)), np.nan)
+    times = np.empty(len(table), np.int64)
+    label = np.zeros(len(table), np.uint8)
+    default_asset = asset_of(path)
+    assets: dict[str, int] = {}
+    asset = np.zeros(len(table), np.int64)
+    for row, (number, line) in enumerate(table):
+        if len(line) != len(header):
+            raise RecordingError(
+                f"{path}: line {number}: has {len(line)} columns; wanted {len(header)}"
+            )
+        try:
+            times[row] = timestamp_ns(line[at])
+        except ValueError as error:
+            raise RecordingError(
+                f"{path}: line {number}, timestamp {line[at]!r}: {error}; wanted ISO 8601 with an "
+                "offset or Z, or seconds since the epoch"
+            ) from None
+        for index, source in enumerate(wanted):
+            try:
+                values[row, index] = float(line[source])
+            except ValueError:
+                if line[source].strip().lower() not in MISSING:
+                    raise RecordingError(
+                        f"{path}: line {number}, column {names[index]!r}: {line[source]!r} is no "
+                        f"number (a column of text is left out with --ignore {names[index]})"
+                    ) from None
+        if "label" in column:
+            label[row] = _label(path, number, line[column["label"]])
+        name = line[column["asset"]] if "asset" in column else default_asset
+        asset[row] = assets.setdefault(name, len(assets))
+    if np.isinf(values).any():
+        row, index = (int(i[0]) for i in np.nonzero(np.isinf(values)))
+        raise RecordingError(
+            f"{path}: line {table[row][0]}, column {names[index]!r}: infinity is no reading"
+        )
+    return Recording(
+        path,
+        hashlib.sha256(data).hexdigest(),
+        names,
+        tuple(assets) or (default_asset,),
+        asset,
+        times,
+        tuple(line[at] for _, line in table),
+        values,
+        label if "label" in column else None,
+        (first, first + len(table)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The frames of one asset in one recording.
+
+    Args:
+        recording: index of the recording.
+        asset: the asset's name.
+        frames: in order of time; their `asset` is the track's own index everywhere.
+        label: largest label of a frame's rows, shape (frames,).
+        row: row of the recording with the newest reading of each frame, -1 without, shape (frames,).
+    """
+
+    recording: int
+    asset: str
+    frames: Frames
+    label: Codes
+    row: Ints
+
+
+def tracks_of(recordings: Sequence[Recording], grid: Grid) -> list[Track]:
+    """Frame each asset of each recording on its own, so that no window crosses from one to another."""
+    tracks: list[Track] = []
+    for index, recording in enumerate(recordings):
+        for number, name in enumerate(recording.assets):
+            rows = np.flatnonzero((recording.asset == number) & _has_reading(recording.values))
+            frames = frames_of(
+                np.full(len(rows), len(tracks)), recording.time[rows], recording.values[rows], grid
+            )
+            label = np.zeros(len(frames), np.uint8)
+            row = np.full(len(frames), -1)
+            if len(frames):
+                at = np.searchsorted(frames.tick, grid.tick(recording.time[rows]))
+                newest_last = np.argsort(recording.time[rows], kind="stable")
+                row[at[newest_last]] = rows[newest_last]
+                if recording.label is not None:
+                    np.maximum.at(label, at, recording.label[rows])
+                    # A held frame is what the frame before it was.
+                    label = label[np.maximum.accumulate(np.where(row < 0, 0, np.arange(len(row))))]
+            tracks.append(Track(index, name, frames, label, row))
+    return tracks
+
+
+def usual_period(recordings: Sequence[Recording]) -> int:
+    """The median time between rows of an asset, nanoseconds.
+
+    Raises:
+        RecordingError: if no asset has two rows at different times.
+    """
+    steps = [
+        np.diff(np.unique(recording.time[recording.asset == number]))
+        for recording in recordings
+        for number in range(len(recording.assets))
+    ]
+    together = np.concatenate(steps) if steps else np.empty(0)
+    if not len(together):
+        raise RecordingError(
+            f"{recordings[0].path}: has no asset with two rows at different times; no period "
+            "can be told"
+        )
+    return int(np.median(together))
+
+
+def _has_reading(values: Floats) -> Bools:
+    return ~np.isnan(values).all(axis=1)
+
+
+def asset_of(path: Path) -> str:
+    """The asset a file without an `asset` column is about."""
+    if _DAY_FILE.fullmatch(path.name):
+        return path.resolve().parent.name
+    name = path.name
+    for ending in (".gz", ".csv", ".train", ".test"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _label(path: Path, number: int, text: str) -> int:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = math.nan
+    if value not in (0.0, 1.0):
+        raise RecordingError(f"{path}: line {number}, label {text!r}: wanted 0 or 1")
+    return int(value)

@@ -1,0 +1,110 @@
+"""How a network runs: ONNX Runtime in the daemon, torch where it was trained."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from models.frame import Float32s
+
+if TYPE_CHECKING:
+    from models.families.network import Network
+
+# The fastest batch for recurrent networks on one thread: larger ones leave the cache.
+MICRO_BATCH = 64
+
+
+class Runtime(Protocol):
+    """Maps scaled float32 windows (N, L, m) to expected and error, both (N, L, m)."""
+
+    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]: ...
+
+
+class OnnxRuntime:
+    """Runs a bundle's `model.onnx` on one thread, in batches of at most MICRO_BATCH windows.
+
+    Args:
+        model: the serialised network; given as bytes it cannot name other files.
+
+    Raises:
+        ValueError: if the bytes are no network from `windows` to `expected` and `error`.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ValueError(
+                f"is no network ONNX Runtime can load ({_first_line(error)})"
+            ) from None
+        inputs = [node.name for node in self._session.get_inputs()]
+        outputs = [node.name for node in self._session.get_outputs()]
+        if inputs != ["windows"] or outputs != ["expected", "error"]:
+            raise ValueError(
+                f"maps {inputs} to {outputs}; wanted ['windows'] to ['expected', 'error']"
+            )
+        self._padded = False
+
+    def settle(self, windows: Float32s) -> None:
+        """Find out on some windows whether a result depends on its batch; if so, pad every batch."""
+        alone = [self._run(windows[i : i + 1]) for i in range(len(windows))]
+        together = self._run(windows)
+        self._padded = any(
+            not np.array_equal(np.concatenate([one[part] for one in alone]), together[part])
+            for part in (0, 1)
+        )
+
+    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+        """Expected values and errors of windows (N, L, m)."""
+        if len(windows) <= MICRO_BATCH:
+            return self._batch(windows)
+        parts = [
+            self._batch(windows[start : start + MICRO_BATCH])
+            for start in range(0, len(windows), MICRO_BATCH)
+        ]
+        return (
+            np.concatenate([expected for expected, _ in parts]),
+            np.concatenate([error for _, error in parts]),
+        )
+
+    def _batch(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+        rows = len(windows)
+        if self._padded and rows < MICRO_BATCH:
+            full = np.zeros((MICRO_BATCH, *windows.shape[1:]), np.float32)
+            full[:rows] = windows
+            expected, error = self._run(full)
+            return expected[:rows], error[:rows]
+        return self._run(windows)
+
+    def _run(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+        expected, error = self._session.run(None, {"windows": windows})
+        return np.asarray(expected), np.asarray(error)
+
+
+class TorchRuntime:
+    """Runs a network in torch, the reference for ONNX Runtime."""
+
+    def __init__(self, network: "Network") -> None:
+        self._network = network.eval()
+
+    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+        """Expected values and errors of windows (N, L, m)."""
+        import torch
+
+        with torch.inference_mode():
+            parts = [
+                self._network(torch.from_numpy(windows[start : start + MICRO_BATCH]))
+                for start in range(0, len(windows), MICRO_BATCH)
+            ]
+        return (
+            np.concatenate([expected.numpy() for expected, _ in parts]),
+            np.concatenate([error.numpy() for _, error in parts]),
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,236 @@
+"""Training a network on normal windows, and the errors it makes on normal windows it never saw."""
+
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.detector import scale
+from models.families import FAMILIES
+from models.families.network import Network
+from models.families.pca import WindowPca
+from models.frame import Bools, Floats, Ints
+
+# Least windows of a fold for its figures to mean anything.
+LEAST_TRAINING, LEAST_HELD_OUT = 100, 30
+# Below this many windows the normal data are cross-fitted, above it they are split once.
+LONG = 5000
+FOLDS = 4
+
+Progress = Callable[[str, int, int], None]  # stage, epochs done, epochs at most
+
+
+class TrainingError(ValueError):
+    """Data that cannot be trained on; the message says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a network is trained.
+
+    Args:
+        epochs: at most.
+        patience: epochs without a better validation loss before training stops.
+        batch: windows per step.
+        lr: highest rate of the one-cycle schedule (Smith 2018).
+        seed: of weights, batches and noise.
+    """
+
+    epochs: int = 100
+    patience: int = 15
+    batch: int = 32
+    lr: float = 1e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which windows serve for what; arrays of window ends (frame indices), in order of time.
+
+    Args:
+        train: weights and scaling.
+        validation: early stopping and error statistics.
+        calibration: threshold.
+    """
+
+    train: Ints
+    validation: Ints
+    calibration: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A network after training, with the scaling of its training frames."""
+
+    network: Network
+    center: Floats
+    spread: Floats
+    epochs: int
+    validation_loss: float
+
+
+def splits(ends: Ints, window: int) -> list[Split]:
+    """Split window ends in order of time, at least a window apart: cross-fit short data.
+
+    Raises:
+        TrainingError: if a part would be too small.
+    """
+    ranges = np.array_split(ends, FOLDS)
+    if len(ends) < LONG:
+        found = [Split(_apart(ends, held, window), held, held) for held in ranges]
+    else:
+        validation, calibration = ends[int(0.6 * len(ends)) :], ends[int(0.8 * len(ends)) :]
+        validation = validation[validation <= calibration[0] - window]
+        found = [Split(ends[ends <= validation[0] - window], validation, calibration)]
+    for split in found:
+        held = min(len(split.validation), len(split.calibration))
+        if len(split.train) < LEAST_TRAINING or held < LEAST_HELD_OUT:
+            raise TrainingError(
+                f"too little normal data: {len(ends)} windows of {window} frames leave "
+                f"{len(split.train)} to train and {held} to hold out in a fold; wanted at least "
+                f"{LEAST_TRAINING} and {LEAST_HELD_OUT} (record longer, or use a shorter --window)"
+            )
+    return found
+
+
+def _apart(ends: Ints, held: Ints, window: int) -> Ints:
+    return ends[(ends <= held[0] - window) | (ends >= held[-1] + window)]
+
+
+def scaling(values: Floats, ends: Ints, window: int) -> tuple[Floats, Floats]:
+    """Center and spread per sensor of the frames that some windows cover.
+
+    The spread has a floor of 1 % of the range; a constant sensor gets 1 % of its value, so that
+    leaving it is a finite surprise.
+    """
+    frames = values[covered(ends, window, len(values))]
+    center = frames.mean(axis=0)
+    spread = np.maximum(frames.std(axis=0), 0.01 * np.ptp(frames, axis=0))
+    spread = np.where(spread > 1e-9 * np.abs(center), spread, 0.01 * np.abs(center))
+    return center, np.where(spread > 0, spread, 1.0)
+
+
+def covered(ends: Ints, window: int, frames: int) -> Bools:
+    """Which frames lie in at least one of the windows, shape (frames,)."""
+    change = np.zeros(frames + 1, np.int64)
+    np.add.at(change, ends - window + 1, 1)
+    np.add.at(change, ends + 1, -1)
+    return np.cumsum(change[:-1]) > 0
+
+
+def build(
+    model: str, window: int, sensors: int, parameters: dict[str, Any], seed: int
+) -> tuple[Network, torch.Generator]:
+    """A network with its initial weights, and the generator that goes on from there."""
+    generator = torch.Generator().manual_seed(seed)
+    network = FAMILIES[model](window, sensors, **parameters)
+    network.initialise(generator)
+    return network, generator
+
+
+def train(
+    model: str,
+    parameters: dict[str, Any],
+    values: Floats,
+    window: int,
+    split: Split,
+    settings: Settings,
+    on_epoch: Callable[[int], None],
+) -> Fitted:
+    """Train one network; scaling comes from its own training frames.
+
+    Args:
+        model: name of a family.
+        parameters: of the family.
+        values: all frames, shape (frames, sensors).
+        window: frames of a window (L).
+        split: an empty validation part trains for all `settings.epochs`.
+        settings: how.
+        on_epoch: called with the number of epochs done.
+    """
+    center, spread = scaling(values, split.train, window)
+    frames = torch.from_numpy(scale(values, center, spread))
+    network, generator = build(model, window, values.shape[1], parameters, settings.seed)
+    if isinstance(network, WindowPca):
+        network.solve(gather(frames, split.train, window))
+        loss = validation_loss(network, frames, split.validation, window)
+        return Fitted(network.eval(), center, spread, 1, loss)
+
+    optimiser = torch.optim.Adam(network.parameters())
+    steps = -(-len(split.train) // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps
+    )
+    best_loss, best_epoch = float("inf"), settings.epochs
+    best = network.state_dict()
+    for epoch in range(1, settings.epochs + 1):
+        network.train()
+        order = torch.randperm(len(split.train), generator=generator).numpy()
+        for start in range(0, len(order), settings.batch):
+            batch = gather(frames, split.train[order[start : start + settings.batch]], window)
+            optimiser.zero_grad()
+            network.loss(batch, generator).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+        on_epoch(epoch)
+        if not len(split.validation):
+            continue
+        loss = validation_loss(network, frames, split.validation, window)
+        if loss < best_loss:
+            best_loss, best_epoch = loss, epoch
+            best = copy.deepcopy(network.state_dict())
+        elif epoch - best_epoch >= settings.patience:
+            break
+    if len(split.validation):
+        network.load_state_dict(best)
+    return Fitted(network.eval(), center, spread, best_epoch, best_loss)
+
+
+def gather(frames: Tensor, ends: Ints, window: int) -> Tensor:
+    """Windows (N, L, m) that end at some frames (frames, m)."""
+    return frames[torch.from_numpy(ends[:, None] + np.arange(1 - window, 1))]
+
+
+def validation_loss(network: Network, frames: Tensor, ends: Ints, window: int) -> float:
+    """Mean error as at scoring time: no noise, no teacher forcing; NaN without windows."""
+    network.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(ends), 256):
+            _, error = network(gather(frames, ends[start : start + 256], window))
+            total += float(error.double().sum())
+    return total / (len(ends) * frames.shape[1] * window) if len(ends) else float("nan")
+
+
+def train_folds(
+    model: str,
+    parameters: dict[str, Any],
+    values: Floats,
+    window: int,
+    folds: Sequence[Split],
+    settings: Settings,
+    progress: Progress,
+    workers: int,
+) -> list[Fitted]:
+    """Train a network per fold, in parallel threads; the result does not depend on their number."""
+
+    def one(index: int) -> Fitted:
+        name = f"fold {index + 1} of {len(folds)}"
+        return train(
+            model,
+            parameters,
+            values,
+            window,
+            folds[index],
+            settings,
+            lambda done: progress(name, done, settings.epochs),
+        )
+
+    with ThreadPoolExecutor(max(1, min(workers, len(folds)))) as pool:
+        return list(pool.map(one, range(len(folds))))
