@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as tensors
 
@@ -98,7 +98,7 @@ class Manifest(_Strict):
     """bundle.json."""
 
     schema_version: Literal[1]
-    created: str
+    created: AwareDatetime
     name: str
     model: str
     parameters: dict[str, Any]
@@ -279,6 +279,7 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
     return Detector(
         manifest.name,
         manifest.digest,
+        manifest.created.timestamp(),
         tuple(sensor.name for sensor in manifest.sensors),
         tuple(sensor.unit for sensor in manifest.sensors),
         manifest.grid,
@@ -292,14 +293,16 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
             np.array(default.error_mean or 0.0),
             np.array(default.error_precision or 0.0),
             default.threshold.value,
+            default.threshold.expected_per_day,
+            default.threshold.bound_per_day,
         ),
         runtime,
     )
 
 
-def now() -> str:
+def now() -> datetime:
     """The time of creation, the one thing that differs between equal runs."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _dump(manifest: Manifest) -> bytes:

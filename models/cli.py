@@ -281,7 +281,7 @@ def inspect(folder: BundleFolder, as_json: Json = False) -> None:
     console.print(
         f"[bold]{manifest.name}[/bold]: {manifest.model}, windows of {manifest.window} frames of "
         f"{manifest.period_ns / SECOND:g} s, score {manifest.score} of the newest {manifest.tail} "
-        f"frames\ncreated {manifest.created}, digest {manifest.digest[:16]}"
+        f"frames\ncreated {manifest.created.isoformat()}, digest {manifest.digest[:16]}"
     )
     console.print(_losses(manifest))
     console.print(_promise(manifest, 1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame import NEVER, Bools, Floats, Ints, grown, rounds
+from models.frame import FOREVER, NEVER, Bools, Floats, Ints, grown, rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Decision:
         score: NDArray[np.float64] = total / known.sum(axis=1)
         over_at = np.column_stack((self._over_at[at, 1:], np.where(score > 1.0, tick, NEVER)))
         count = (over_at != NEVER).sum(axis=1)
-        first = np.min(np.where(over_at == NEVER, -NEVER, over_at), axis=1)
+        first = np.min(np.where(over_at == NEVER, FOREVER, over_at), axis=1)
         onset = self._onset[at]
         onset = np.where((onset == NEVER) & (count >= rule.need), first, onset)
         self._onset[at] = np.where(score < rule.clear, NEVER, onset)

@@ -34,6 +34,8 @@ class Calibration:
         error_precision: inverse of the shrunk covariance of absolute residuals, shape
             (sensors, sensors); only the Mahalanobis score has it.
         threshold: the unscaled score that becomes 1.0.
+        expected_per_day, bound_per_day: false alarms at that threshold on held-out normal data,
+            and their 95 % bound.
     """
 
     center: Floats
@@ -42,6 +44,8 @@ class Calibration:
     error_mean: Floats
     error_precision: Floats
     threshold: float
+    expected_per_day: float
+    bound_per_day: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Detector:
     """A trained detector, ready to score.
 
     Args:
+        created: when the bundle was made, seconds since the epoch.
         sensors, units: names and units in the order of the columns.
         score: `mean-square` (of the newest `tail` frames, each sensor in units of its own normal
             error) or `mahalanobis` (EncDec-AD's, of the newest frame).
@@ -73,6 +78,7 @@ class Detector:
 
     name: str
     digest: str
+    created: float
     sensors: tuple[str, ...]
     units: tuple[str | None, ...]
     grid: Grid

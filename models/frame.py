@@ -22,8 +22,8 @@ Bools = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
 SECOND = 1_000_000_000
-# Far before any real time, and far enough from the int64 limit to be doubled.
-NEVER = -(2**60)
+# Before and after any time until 2100; NEVER is far enough from the limit of int64 to be doubled.
+NEVER, FOREVER = -(2**60), 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Framer:
         slots = self.lateness // grid.period + 3  # ticks that can be open at once
         # Ticks that still wait for readings.
         self._open_tick = np.empty((0, slots), np.int64)
-        self._open_since = np.empty((0, slots), np.int64)  # `now` at the first reading past the end
+        self._open_since = np.empty((0, slots), np.int64)  # `now` at the first reading of the tick
         self._open_values = np.empty((0, slots, sensors), np.float64)
         self._open_stamp = np.empty((0, slots, sensors), np.int64)
         self._closed = np.empty(0, np.int64)  # newest closed tick
@@ -179,12 +179,12 @@ class Framer:
         rows = max(assets, 2 * len(self._closed), 16)
         for name, fill in (
             ("_open_tick", NEVER),
-            ("_open_since", -NEVER),
+            ("_open_since", FOREVER),
             ("_open_values", np.nan),
             ("_open_stamp", NEVER),
             ("_closed", NEVER),
             ("_newest", NEVER),
-            ("_heard", -NEVER),
+            ("_heard", FOREVER),
             ("_last_tick", NEVER),
             ("_last_values", np.nan),
             ("_last_measured", NEVER),
@@ -222,16 +222,24 @@ class Framer:
         return self._hold(self._take(row, slot))
 
     def _close_by_time(self, now: int) -> "_Ticks":
-        is_open = self._open_tick != NEVER
-        waited = self._open_since + self.lateness <= now
         silent = self._heard + self.grid.period + self.lateness <= now
-        row, slot = np.nonzero(is_open & (waited | silent[:, None]))
-        return self._take(row, slot) if len(row) else _no_ticks(self.sensors)
+        due = np.flatnonzero(silent | (self._open_since.min(axis=1) + self.lateness <= now))
+        if not len(due):
+            return _no_ticks(self.sensors)
+        # The first reading past a tick's end is the first one of any later tick.
+        newest_first = np.argsort(-self._open_tick[due], axis=1)
+        since = np.take_along_axis(self._open_since[due], newest_first, axis=1)
+        waited = np.zeros(since.shape, bool)
+        waited[:, 1:] = np.minimum.accumulate(since, axis=1)[:, :-1] + self.lateness <= now
+        tick = np.take_along_axis(self._open_tick[due], newest_first, axis=1)
+        at, nth = np.nonzero((tick != NEVER) & (waited | silent[due, None]))
+        return self._take(due[at], newest_first[at, nth])
 
     def _take(self, row: Ints, slot: Ints) -> "_Ticks":
         ticks = _Ticks(row, self._open_tick[row, slot], self._open_values[row, slot])
         np.maximum.at(self._closed, row, ticks.tick)
         self._open_tick[row, slot] = NEVER
+        self._open_since[row, slot] = FOREVER
         return ticks
 
     def _fold(
@@ -278,11 +286,13 @@ class Framer:
         group_tick = pair_tick[by_pair][firsts]
         cell = np.full((len(firsts), self.sensors), np.nan)
         stamp = np.full((len(firsts), self.sensors), NEVER, np.int64)
-        since = np.full(len(firsts), -NEVER, np.int64)
+        since = np.full(len(firsts), FOREVER, np.int64)
         of_open, of_row = group[: len(open_tick)], group[len(open_tick) :]
         cell[of_open] = self._open_values[here[open_position], slot]
         stamp[of_open] = self._open_stamp[here[open_position], slot]
         since[of_open] = self._open_since[here[open_position], slot]
+        if now is not None:
+            since = np.minimum(since, now)
 
         # The newest reading of a tick wins; of equal stamps the larger value.
         for turn in rounds(of_row):
@@ -307,10 +317,8 @@ class Framer:
         )
         self._closed[here] = closed
         self._open_tick[here] = NEVER
+        self._open_since[here] = FOREVER
         stays = group_tick > closed[group_position]
-        passed = group_tick < self.grid.tick(self._newest[here])[group_position]
-        if now is not None:
-            since = np.where(passed, np.minimum(since, now), since)
         row, slot = here[group_position[stays]], group_tick[stays] % self._open_tick.shape[1]
         self._open_tick[row, slot] = group_tick[stays]
         self._open_values[row, slot] = cell[stays]
@@ -355,7 +363,7 @@ class Framer:
         age = tick[:, None] - measured
         is_gap = age > grid.max_hold
 
-        # Length of the unbroken run; doubled indices tell "breaks before" from "breaks after" a row.
+        # Length of the unbroken run; doubled indices tell a break before a row from one after it.
         gap_row = is_gap.any(axis=1)
         reset = np.maximum.accumulate(
             np.where(gap_row, 2 * index + 1, np.where(broken, 2 * index, -1))
@@ -404,11 +412,6 @@ class WindowRing:
         self._window = window
         self._rows = np.empty((0, 2 * window, sensors), np.float32)
         self._next = np.empty(0, np.int64)
-
-    @property
-    def bytes_per_asset(self) -> int:
-        """Memory of one asset's windows."""
-        return int(np.prod(self._rows.shape[1:])) * 4 + 8
 
     def push(self, asset: Ints, frames: Float32s) -> None:
         """Append one frame to each of some distinct assets, frames of shape (assets, sensors)."""

@@ -17,7 +17,9 @@ MICRO_BATCH = 64
 class Runtime(Protocol):
     """Maps scaled float32 windows (N, L, m) to expected and error, both (N, L, m)."""
 
-    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]: ...
+    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+        """Expected values and errors of some windows."""
+        ...
 
 
 class OnnxRuntime:

@@ -44,24 +44,20 @@ class LstmAutoencoder(Network):
         into one recurrence with W_hh' = W_hh + W_ih W_o and b' = b_ih + b_hh + W_ih b_o: one fused
         call instead of a loop. The first prediction comes from the encoder's state itself.
         """
-        decoder, output = self.decoder, self.output
-        weight = (
-            decoder.weight_hh_l0.double() + decoder.weight_ih_l0.double() @ output.weight.double()
-        )
-        bias = (
-            decoder.bias_ih_l0.double()
-            + decoder.bias_hh_l0.double()
-            + decoder.weight_ih_l0.double() @ output.bias.double()
-        )
+        output = self.output
         kind = output.weight.dtype
+        (weights,) = self.decoder.all_weights
+        w_ih, w_hh, b_ih, b_hh = (weight.double() for weight in weights)
+        weight = (w_hh + w_ih @ output.weight.double()).to(kind)  # (4c, c)
+        bias = (b_ih + b_hh + w_ih @ output.bias.double()).to(kind)  # (4c,)
         hidden, cell = state
         first = hidden.transpose(0, 1)  # (N, 1, c)
         silence = torch.zeros_like(first[:, :, :1]).expand(-1, length - 1, 1)  # (N, L-1, 1)
-        no_input = torch.zeros_like(decoder.bias_ih_l0[:, None])  # (4c, 1)
+        no_input = torch.zeros_like(bias[:, None])  # (4c, 1)
         rest, _, _ = torch.lstm(
             silence,
             (hidden, cell),
-            [no_input, weight.to(kind), torch.zeros_like(bias, dtype=kind), bias.to(kind)],
+            [no_input, weight, torch.zeros_like(bias), bias],
             has_biases=True,
             num_layers=1,
             dropout=0.0,

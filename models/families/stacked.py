@@ -1,5 +1,7 @@
 """A stacked (deep, dense) autoencoder over the flattened window."""
 
+from itertools import pairwise
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -23,7 +25,7 @@ class StackedAutoencoder(Network):
         self.denoise = denoise
         widths = (window * sensors, *hidden, *reversed(hidden[:-1]), window * sensors)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.SELU()]
         self.layers = nn.Sequential(*layers[:-1])
 

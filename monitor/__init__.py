@@ -1,0 +1,1 @@
+"""The daemon: MQTT topics in, alerts and metrics out."""

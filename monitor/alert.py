@@ -1,0 +1,340 @@
+"""Verdicts → the life of an alert: inactive → pending → firing → inactive."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from models.decision import Verdicts
+from models.detector import Detector, Scores
+from models.frame import SECOND, Frames, Ints
+from models.recording import iso
+from monitor.reading import AssetTable
+
+# More sensors than this are not named in one event.
+MOST_SENSORS = 10
+
+Severity = Literal["warning", "critical"]
+Step = Literal["opened", "updated", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRules:
+    """How verdicts become alerts; times in nanoseconds of event time.
+
+    Args:
+        critical: score from which an alert is critical.
+        hold: how long a verdict stays open before the alert fires.
+        renotify: an alert still firing is told of again after this.
+        expire: an alert without a scored frame for this long is closed as expired.
+    """
+
+    critical: float = 3.0
+    hold: int = 0
+    renotify: int = 4 * 3600 * SECOND
+    expire: int = 24 * 3600 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class SensorEvidence:
+    """One sensor's part in an alert, in its own unit."""
+
+    name: str
+    unit: str
+    share: float
+    expected: float
+    actual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One step of an alert's life; times in nanoseconds since the epoch."""
+
+    alert_id: str
+    step: Step
+    number: int
+    stream: str
+    asset: str
+    labels: tuple[tuple[str, str], ...]
+    kind: str
+    severity: Severity
+    score: float
+    peak_score: float
+    time: int
+    onset: int
+    sensors: tuple[SensorEvidence, ...]
+    quality: str
+    model: str
+    digest: str
+    reason: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One sentence for a person at 3 a.m."""
+        who = f"{self.stream}/{self.asset}"
+        if self.step == "resolved":
+            lasted = _lasted(self.time - self.onset)
+            if self.reason == "normal":
+                return (
+                    f"{who} is back to normal after {lasted}; its worst score was "
+                    f"{self.peak_score:.3g} (1 is the line)."
+                )
+            return f"{who}: the alert of {iso(self.onset)} ended after {lasted} ({self.reason})."
+        evidence = "; ".join(
+            f"{sensor.name} reads {_number(sensor.actual, sensor.unit)}, expected "
+            f"{_number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
+            for sensor in self.sensors[:2]
+            if sensor is self.sensors[0] or sensor.share >= 0.2
+        )
+        verb = "has behaved" if self.step == "updated" else "behaves"
+        return f"{who} {verb} unlike normal since {iso(self.onset)}: {evidence}."
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What stands behind the verdicts of some frames, sorted by asset and time.
+
+    Args:
+        asset: index of the asset in the stream, shape (frames,).
+        time: nanoseconds, shape (frames,).
+        frames: the frames.
+        verdicts: the decision at each.
+        row: index into `scores` for each frame, -1 where it is not scored, shape (frames,).
+        scores: of the frames that are scored.
+    """
+
+    asset: Ints
+    time: Ints
+    frames: Frames
+    verdicts: Verdicts
+    row: Ints
+    scores: Scores
+
+
+@dataclass(slots=True)
+class Life:
+    """An alert from the opening of its verdict to its end.
+
+    Args:
+        opened: time of the frame whose verdict opened it.
+        scored: time of the last scored frame.
+        last: what was told last; None while pending.
+        ended: told to be over while the verdict is still open.
+    """
+
+    onset: int
+    opened: int
+    scored: int
+    peak: float = 0.0
+    last: Alert | None = None
+    ended: bool = False
+
+    @property
+    def firing(self) -> bool:
+        """Whether it has been told of and not yet ended."""
+        return self.last is not None and not self.ended
+
+
+class AlertBook:
+    """The anomaly alerts of the assets that share a detector; one each at most.
+
+    Attributes:
+        lives: the open ones by asset index.
+    """
+
+    def __init__(self, stream: str, detector: Detector, rules: AlertRules) -> None:
+        self.lives: dict[int, Life] = {}
+        self._stream = stream
+        self._detector = detector
+        self._rules = rules
+
+    def step(self, seen: Evidence, assets: AssetTable) -> list[Alert]:
+        """Advance the alerts by some frames and return what there is to tell, in their order."""
+        verdicts = seen.verdicts
+        alive = np.fromiter(self.lives, np.int64, len(self.lives))
+        out: list[Alert] = []
+        for i in np.flatnonzero(verdicts.anomalous | np.isin(seen.asset, alive)):
+            index, time = int(seen.asset[i]), int(seen.time[i])
+            life = self.lives.get(index)
+            scored = seen.row[i] >= 0
+            if life is None:
+                if not (verdicts.anomalous[i] and scored):
+                    continue
+                onset = int(verdicts.onset[i]) * self._detector.grid.period
+                life = self.lives[index] = Life(onset, time, time)
+            if scored:
+                life.scored = time
+                life.peak = max(life.peak, float(verdicts.score[i]))
+            told = self._advance(life, seen, int(i), assets)
+            if told is not None:
+                life.last = told
+                out.append(told)
+            if not verdicts.anomalous[i]:
+                del self.lives[index]
+        return out
+
+    def _advance(self, life: Life, seen: Evidence, i: int, assets: AssetTable) -> Alert | None:
+        """The step of its life that an alert takes at frame i, if any."""
+        rules, last, time = self._rules, life.last, int(seen.time[i])
+        if life.ended:
+            return None
+        if not seen.verdicts.anomalous[i]:
+            return last and self._end(life, last, time, "normal")
+        if seen.row[i] < 0:
+            if last is None or time - life.scored <= rules.expire:
+                return None
+            life.ended = True
+            return self._end(life, last, time, "expired")
+        if last is None:
+            if time - life.opened < rules.hold:
+                return None
+            return self._tell(life, seen, i, assets, "opened", 0, "warning")
+        worse = last.severity == "warning" and life.peak >= rules.critical
+        if worse or time - last.time >= rules.renotify:
+            return self._tell(life, seen, i, assets, "updated", last.number + 1, last.severity)
+        return None
+
+    def _tell(
+        self,
+        life: Life,
+        seen: Evidence,
+        i: int,
+        assets: AssetTable,
+        step: Step,
+        number: int,
+        severity: Severity,
+    ) -> Alert:
+        index = int(seen.asset[i])
+        return Alert(
+            alert_id=alert_id(self._stream, assets.names[index], "anomaly", life.onset),
+            step=step,
+            number=number,
+            stream=self._stream,
+            asset=assets.names[index],
+            labels=assets.labels[index],
+            kind="anomaly",
+            severity="critical" if life.peak >= self._rules.critical else severity,
+            score=float(seen.verdicts.score[i]),
+            peak_score=life.peak,
+            time=int(seen.time[i]),
+            onset=life.onset,
+            sensors=self._sensors(seen, i),
+            quality=_quality(seen.frames.age[i], self._detector.sensors),
+            model=self._detector.name,
+            digest=self._detector.digest,
+        )
+
+    def _end(self, life: Life, last: Alert, time: int, reason: str) -> Alert:
+        """The last step; it carries the evidence of the one before."""
+        return replace(
+            last,
+            step="resolved",
+            number=last.number + 1,
+            time=time,
+            peak_score=life.peak,
+            reason=reason,
+        )
+
+    def _sensors(self, seen: Evidence, i: int) -> tuple[SensorEvidence, ...]:
+        row, detector = int(seen.row[i]), self._detector
+        share, expected = seen.scores.shares[row], seen.scores.expected[row]
+        strongest = np.argsort(-share, kind="stable")[:MOST_SENSORS]
+        return tuple(
+            SensorEvidence(
+                detector.sensors[j],
+                detector.units[j] or "",
+                float(share[j]),
+                _rounded(float(expected[j]), float(detector.calibration.spread[j])),
+                _rounded(float(seen.frames.values[i, j]), float(detector.calibration.spread[j])),
+            )
+            for j in map(int, strongest)
+        )
+
+
+def alert_id(stream: str, asset: str, kind: str, onset: int) -> str:
+    """The name of an alert: the same fault seen again has the same."""
+    text = json.dumps([stream, asset, kind, onset], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def cloudevent(alert: Alert, instance: str) -> bytes:
+    """The alert as a CloudEvents 1.0 structured JSON event; equal alerts give equal bytes."""
+    data: dict[str, Any] = {
+        "alert_id": alert.alert_id,
+        "stream": alert.stream,
+        "asset": alert.asset,
+        "labels": dict(alert.labels),
+        "kind": alert.kind,
+        "severity": alert.severity,
+        "score": significant(alert.score),
+        "onset": iso(alert.onset),
+        "summary": alert.summary,
+        "quality": alert.quality,
+        "sensors": [
+            {
+                "name": sensor.name,
+                "unit": sensor.unit,
+                "share": significant(sensor.share),
+                "expected": sensor.expected,
+                "actual": sensor.actual,
+            }
+            for sensor in alert.sensors
+        ],
+        "model": {"name": alert.model, "digest": alert.digest},
+    }
+    if alert.step == "resolved":
+        data |= {
+            "reason": alert.reason,
+            "ended": iso(alert.time),
+            "peak_score": significant(alert.peak_score),
+        }
+    event = {
+        "specversion": "1.0",
+        "id": f"{alert.alert_id}-{alert.number}",
+        "source": f"/{instance}/{alert.stream}/{alert.asset}",
+        "subject": alert.kind,
+        "type": f"io.sensor-monitor.alert.{alert.step}",
+        "time": iso(alert.time),
+        "datacontenttype": "application/json",
+        "dataschema": "urn:sensor-monitor:alert:1",
+        "data": data,
+    }
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def significant(value: float) -> float:
+    """A score or share with four significant digits."""
+    return float(f"{value:.4g}")
+
+
+def _rounded(value: float, spread: float) -> float:
+    """A value to a hundredth of the sensor's normal spread."""
+    digits = max(0, math.ceil(-math.log10(spread / 100)))
+    return round(value, digits) + 0.0  # no negative zero
+
+
+def _quality(age: Ints, sensors: Sequence[str]) -> str:
+    held = [name for name, ticks in zip(sensors, age, strict=True) if ticks > 0]
+    if not held:
+        return "good"
+    return "held: " + ", ".join(held[:MOST_SENSORS]) + (", …" if len(held) > MOST_SENSORS else "")
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.6g} {unit}".rstrip()
+
+
+def _lasted(nanoseconds: int) -> str:
+    seconds = nanoseconds // SECOND
+    for size, unit, small, part in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // small} {part}"
+    return f"{seconds} s"

@@ -1,0 +1,1 @@
+"""The demo: simulated pumps, an embedded broker and a live view in the terminal."""

@@ -1,0 +1,125 @@
+"""Paths into a decoded payload: `a.b`, `[2]`, `[key=value]`, `"a b"."c.d"`."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+# A key runs to the next dot or bracket, so dashes, colons and spaces need no quotes.
+_STEP = re.compile(
+    r'"(?P<quoted>[^"]*)"|\[(?P<index>\d{1,6})\]|\[(?P<key>[^=\]]+)=(?P<value>[^\]]*)\]'
+    r'|(?P<plain>[^."\[\]]+)'
+)
+
+
+class Missing:
+    """What a path leads to where the payload has nothing."""
+
+
+MISSING: Final = Missing()
+
+Step = str | int | tuple[str, str]
+Getter = Callable[[object], object]
+
+
+def parse(path: str) -> tuple[Step, ...]:
+    """The steps of a path: a key, a list index, or (key, value) to choose a list item by.
+
+    Raises:
+        ValueError: if the text is no path.
+    """
+    steps: list[Step] = []
+    at = 0
+    while at < len(path):
+        if steps and path[at] == ".":
+            at += 1
+        elif steps and path[at] != "[":
+            raise ValueError(f"{path!r}: wanted '.' or '[' at character {at + 1}")
+        found = _STEP.match(path, at)
+        if found is None:
+            raise ValueError(f"{path!r}: wanted a key, [2] or [key=value] at character {at + 1}")
+        if found["index"] is not None:
+            steps.append(int(found["index"]))
+        elif found["key"] is not None:
+            steps.append((found["key"], found["value"]))
+        else:
+            steps.append(found["quoted"] if found["quoted"] is not None else found["plain"])
+        at = found.end()
+        if at == len(path) - 1 and path[at] == ".":
+            raise ValueError(f"{path!r}: ends in a dot")
+    if not steps:
+        raise ValueError("is empty; wanted a path such as ENERGY.Current")
+    return tuple(steps)
+
+
+def compiled(path: str) -> Getter:
+    """A function that follows the path, to MISSING where it ends early.
+
+    Raises:
+        ValueError: if the text is no path.
+    """
+    steps = parse(path)
+    if len(steps) == 1 and isinstance(steps[0], str):
+        key = steps[0]
+
+        def top(document: object) -> object:
+            if isinstance(document, dict):
+                return cast("dict[str, object]", document).get(key, MISSING)
+            return MISSING
+
+        return top
+
+    def follow(document: object) -> object:
+        for step in steps:
+            document = _step(document, step)
+            if document is MISSING:
+                return MISSING
+        return document
+
+    return follow
+
+
+def _step(document: object, step: Step) -> object:
+    if isinstance(step, str):
+        if isinstance(document, dict):
+            return cast("dict[str, object]", document).get(step, MISSING)
+    elif isinstance(document, list):
+        items = cast("list[object]", document)
+        if isinstance(step, int):
+            return items[step] if step < len(items) else MISSING
+        key, value = step
+        for item in items:
+            if isinstance(item, dict):
+                named = cast("dict[str, object]", item).get(key, MISSING)
+                if named is not MISSING and _text(named) == value:
+                    return cast("object", item)
+    return MISSING
+
+
+def place(document: dict[str, Any], path: str, value: object) -> None:
+    """Put a value where the path leads, making what is missing; the reverse of `compiled`."""
+    target: Any = document
+    steps = parse(path)
+    for step, after in zip(steps, (*steps[1:], None), strict=True):
+        fresh: Any = {} if after is None or isinstance(after, str) else []
+        if isinstance(step, str):
+            target[step] = value if after is None else target.get(step, fresh)
+            target = target[step]
+            continue
+        if isinstance(step, tuple):
+            key, wanted = step
+            index = next((i for i, item in enumerate(target) if item.get(key) == wanted), None)
+            if index is None:
+                target.append({key: wanted})
+                index = len(target) - 1
+        else:
+            index = step
+            target.extend([None] * (index + 1 - len(target)))
+        if after is None:
+            target[index] = value
+        elif target[index] is None:
+            target[index] = fresh
+        target = target[index]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,377 @@
+"""The live path over all assets of a stream at once: readings → frames → scores → alerts.
+
+It changes only the arrays it holds, does no input or output and reads no clock: the daemon feeds it
+from MQTT, `replay` from a file, and equal readings give equal alerts.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from models.decision import Decision
+from models.detector import Detector, Scores
+from models.frame import (
+    NEVER,
+    Bools,
+    Codes,
+    Coverage,
+    Floats,
+    Framer,
+    Frames,
+    Ints,
+    WindowRing,
+    grown,
+    rounds,
+)
+from monitor.alert import Alert, AlertBook, AlertRules, Evidence
+from monitor.reading import AssetTable, MessageOutcome, Readings
+
+
+class State(IntEnum):
+    """What an asset is doing."""
+
+    WARMING = 0
+    NORMAL = 1
+    PENDING = 2
+    ANOMALOUS = 3
+    IDLE = 4
+    NO_DATA = 5
+    UNSCORABLE = 6
+    UNCALIBRATED = 7
+
+    @property
+    def label(self) -> str:
+        """The name on topics and in metrics."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step brought.
+
+    Args:
+        rows: a MessageOutcome per row of readings, shape (rows,).
+        alerts: what there is to tell.
+        late, duplicate: readings refused for that reason, shape (sensors,).
+        scored: windows scored.
+        skipped: windows not scored, by reason.
+    """
+
+    rows: Codes
+    alerts: list[Alert]
+    late: Ints
+    duplicate: Ints
+    scored: int = 0
+    skipped: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass(slots=True)
+class Board:
+    """The latest of every asset of a stream, for metrics and the state topic.
+
+    Args:
+        state: a State, shape (assets,).
+        score: NaN while not scored, shape (assets,).
+        time: of the newest frame, nanoseconds, shape (assets,).
+        share, value, expected: shape (assets, sensors).
+        read: event time of the newest reading, NEVER without, shape (assets, sensors).
+        heard: arrival of the newest reading, shape (assets,).
+        coverage: a Coverage, shape (assets,).
+    """
+
+    state: Codes
+    score: Floats
+    time: Ints
+    share: Floats
+    value: Floats
+    expected: Floats
+    read: Ints
+    heard: Ints
+    coverage: Codes
+
+    @classmethod
+    def empty(cls, sensors: int) -> "Board":
+        """A board without assets."""
+        wide = np.empty((0, sensors))
+        return cls(
+            np.empty(0, np.uint8),
+            np.empty(0),
+            np.empty(0, np.int64),
+            wide,
+            wide,
+            wide,
+            wide.astype(np.int64),
+            np.empty(0, np.int64),
+            np.empty(0, np.uint8),
+        )
+
+    def ensure(self, assets: int) -> None:
+        """Make room for asset indices below `assets`."""
+        if assets <= len(self.state):
+            return
+        rows = max(assets, 2 * len(self.state), 16)
+        for name in self.__slots__:
+            array = getattr(self, name)
+            fill = {"read": NEVER, "time": NEVER, "coverage": int(Coverage.WARMING)}.get(
+                name, np.nan if array.dtype == np.float64 else 0
+            )
+            setattr(self, name, grown(array, rows, fill))
+
+
+class _Group:
+    """The assets of a stream that share a detector, under indices of their own."""
+
+    def __init__(self, stream: str, detector: Detector, lateness: int | None, rules: AlertRules):
+        self.detector = detector
+        self.framer = Framer(detector.grid, len(detector.sensors), lateness)
+        self.ring = WindowRing(detector.grid.window, len(detector.sensors))
+        self.decision = Decision(detector.rule)
+        self.alerts = AlertBook(stream, detector, rules)
+        self.assets = np.empty(0, np.int64)  # index in the stream of each asset of the group
+
+    def own(self, asset: Ints, slot: Ints) -> Ints:
+        """The group's indices of the stream's assets; new ones get the next.
+
+        Args:
+            asset: indices in the stream.
+            slot: the stream's table from its index to the group's, -1 where new; filled in here.
+        """
+        new = np.unique(asset[slot[asset] < 0])
+        slot[new] = np.arange(len(self.assets), len(self.assets) + len(new))
+        self.assets = np.concatenate((self.assets, new))
+        return slot[asset]
+
+
+class Pipeline:
+    """All assets of one stream.
+
+    Args:
+        stream: the stream's name.
+        sensors: number of its sensors.
+        assets: its table of assets.
+        detectors: by asset name, or under None the one for all; empty = read, not scored.
+        lateness: nanoseconds a tick waits after its end; None = the grid's default.
+        rules: how verdicts become alerts.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        sensors: int,
+        assets: AssetTable,
+        detectors: Mapping[str | None, Detector],
+        lateness: int | None,
+        rules: AlertRules,
+    ) -> None:
+        self.assets = assets
+        self.board = Board.empty(sensors)
+        self.groups = [_Group(stream, detector, lateness, rules) for detector in detectors.values()]
+        self._group_of = {name: index for index, name in enumerate(detectors)}
+        self._group = np.empty(0, np.int64)  # index of each asset's group, -1 without
+        self._slot = np.empty(0, np.int64)
+
+    @property
+    def bytes_per_asset(self) -> int:
+        """Memory of one asset's windows and state; constant."""
+        parts: list[object] = [self.board]
+        if self.groups:
+            group = self.groups[0]
+            parts += [group.framer, group.ring, group.decision]
+        return sum(_row_bytes(part) for part in parts)
+
+    def step(self, readings: Readings, now: int | None) -> Outcome:
+        """Take readings in order of arrival.
+
+        Args:
+            readings: of any of the stream's assets.
+            now: as in `Framer.step`.
+        """
+        self._admit()
+        out = self._nothing(len(readings.asset))
+        if len(readings.asset):
+            self._note(readings, now)
+        results = [
+            self._step_group(group, rows, readings, now, out)
+            for group, rows in self._rows_by_group(readings.asset)
+            if now is not None or len(rows)
+        ]
+        if now is not None:
+            self._notice_silence(now)
+        return _total(out, results)
+
+    def finish(self) -> Outcome:
+        """The end of the input: close every open tick."""
+        return _total(
+            self._nothing(0), [self._judge(group, group.framer.finish()) for group in self.groups]
+        )
+
+    def _nothing(self, rows: int) -> Outcome:
+        sensors = self.board.read.shape[1]
+        none = np.zeros(sensors, np.int64)
+        return Outcome(np.zeros(rows, np.uint8), [], none, none.copy())
+
+    def _admit(self) -> None:
+        known, names = len(self._group), self.assets.names
+        if known == len(names):
+            return
+        everyone = self._group_of.get(None, -1)
+        fresh = [self._group_of.get(name, everyone) for name in names[known:]]
+        self._group = np.concatenate((self._group, np.array(fresh, np.int64)))
+        self._slot = np.concatenate((self._slot, np.full(len(fresh), -1)))
+        self.board.ensure(len(names))
+        unscored = np.flatnonzero(self._group[known:] < 0) + known
+        self.board.state[unscored] = State.UNCALIBRATED
+
+    def _rows_by_group(self, asset: Ints) -> list[tuple[_Group, Ints]]:
+        if len(self.groups) == 1 and not (self._group < 0).any():
+            return [(self.groups[0], np.arange(len(asset)))]
+        mine = self._group[asset]
+        return [(group, np.flatnonzero(mine == i)) for i, group in enumerate(self.groups)]
+
+    def _note(self, readings: Readings, now: int | None) -> None:
+        row, sensor = np.nonzero(~np.isnan(readings.values))
+        at = readings.asset[row], sensor
+        np.maximum.at(self.board.read, at, readings.time[row])
+        self.board.value[at] = readings.values[row, sensor]
+        if now is not None:
+            self.board.heard[readings.asset] = now
+
+    def _step_group(
+        self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
+    ) -> "_Judged":
+        asset = group.own(readings.asset[rows], self._slot)
+        frames, intake = group.framer.step(asset, readings.time[rows], readings.values[rows], now)
+        out.rows[rows] = _ROW_OUTCOMES[intake.outcome]
+        out.late[:] += intake.late
+        out.duplicate[:] += intake.duplicate
+        return self._judge(group, frames)
+
+    def _judge(self, group: _Group, frames: Frames) -> "_Judged":
+        """Score the complete windows of closed frames in one batch, decide, and tell."""
+        if not len(frames):
+            return _Judged([], 0, Counter())
+        detector = group.detector
+        complete = frames.coverage == Coverage.COMPLETE
+        row = np.where(complete, np.cumsum(complete) - 1, -1)
+        scores = self._score(group, frames, complete)
+        raw = np.full(len(frames), np.nan)
+        raw[complete] = scores.raw
+        broken = (frames.coverage == Coverage.GAP) | (frames.coverage == Coverage.WARMING)
+        verdicts = group.decision.step(frames.asset, frames.tick, raw, broken)
+        row[np.isnan(raw)] = -1
+        asset = group.assets[frames.asset]
+        time = frames.tick * detector.grid.period
+        seen = Evidence(asset, time, frames, verdicts, row, scores)
+        alerts = group.alerts.step(seen, self.assets)
+        skipped = Counter(
+            {name: int((frames.coverage == code).sum()) for name, code in _SKIPPED.items()}
+        )
+        skipped["unscorable"] = int((complete & np.isnan(raw)).sum())
+        self._show(group, seen, complete)
+        return _Judged(alerts, int((row >= 0).sum()), skipped)
+
+    def _score(self, group: _Group, frames: Frames, complete: Bools) -> Scores:
+        window, sensors = group.detector.grid.window, len(group.detector.sensors)
+        scaled = group.detector.scale(frames.values)
+        total = int(complete.sum())
+        position = np.cumsum(complete) - 1
+        raw = np.empty(total)
+        shares, expected = np.empty((total, sensors)), np.empty((total, sensors))
+        pending: list[Ints] = []
+        batch: list[np.ndarray] = []
+
+        def flush() -> None:
+            if not batch:
+                return
+            at = position[np.concatenate(pending)]
+            found = group.detector.score_windows(np.concatenate(batch))
+            raw[at], shares[at], expected[at] = found.raw, found.shares, found.expected
+            pending.clear()
+            batch.clear()
+
+        # The ring holds one window per asset: push a frame to each, take the windows, go on.
+        for turn in rounds(frames.asset):
+            group.ring.push(frames.asset[turn], scaled[turn])
+            whole = turn[complete[turn]]
+            if len(whole):
+                pending.append(whole)
+                batch.append(group.ring.windows(frames.asset[whole]))
+            if sum(map(len, pending)) * window * sensors > _BATCH_CELLS:
+                flush()
+        flush()
+        return Scores(raw, shares, expected)
+
+    def _show(self, group: _Group, seen: Evidence, complete: Bools) -> None:
+        """Put the newest frame of each asset on the board."""
+        last = np.flatnonzero(np.r_[seen.asset[1:] != seen.asset[:-1], True])
+        at, board = seen.asset[last], self.board
+        board.time[at] = seen.time[last]
+        board.score[at] = seen.verdicts.score[last]
+        board.coverage[at] = seen.frames.coverage[last]
+        scored = seen.row[last] >= 0
+        board.share[at] = np.nan
+        board.expected[at] = np.nan
+        board.share[at[scored]] = seen.scores.shares[seen.row[last[scored]]]
+        board.expected[at[scored]] = seen.scores.expected[seen.row[last[scored]]]
+        lives = group.alerts.lives
+        firing = np.array([a in lives and lives[a].firing for a in at.tolist()], bool)
+        waiting = seen.verdicts.pending[last] | seen.verdicts.anomalous[last]
+        board.state[at] = np.select(
+            [firing, waiting, scored, complete[last]],
+            [State.ANOMALOUS, State.PENDING, State.NORMAL, State.UNSCORABLE],
+            State.WARMING,
+        )
+
+    def _notice_silence(self, now: int) -> None:
+        """An asset without readings for longer than a hold has no score and no normal state."""
+        for group in self.groups:
+            grid = group.detector.grid
+            patience = (grid.max_hold + 1) * grid.period + group.framer.lateness
+            quiet = group.assets[self.board.heard[group.assets] + patience < now]
+            self.board.score[quiet] = np.nan
+            self.board.share[quiet] = np.nan
+            quiet = quiet[self.board.state[quiet] != State.ANOMALOUS]
+            self.board.state[quiet] = State.NO_DATA
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    alerts: list[Alert]
+    scored: int
+    skipped: Counter[str]
+
+
+_ROW_OUTCOMES = np.array(
+    [MessageOutcome.ACCEPTED, MessageOutcome.DUPLICATE, MessageOutcome.LATE], np.uint8
+)
+_SKIPPED = {"warming": Coverage.WARMING, "gap": Coverage.GAP, "held": Coverage.HELD}
+# Windows are scored together up to this many numbers (16 MB), to bound memory in a replay.
+_BATCH_CELLS = 4_000_000
+
+
+def _row_bytes(part: object) -> int:
+    names = getattr(part, "__slots__", None) or vars(part)
+    arrays = [getattr(part, name) for name in names]
+    return sum(
+        array.itemsize * int(np.prod(array.shape[1:]))
+        for array in arrays
+        if isinstance(array, np.ndarray)
+    )
+
+
+def _total(out: Outcome, results: list[_Judged]) -> Outcome:
+    skipped: Counter[str] = Counter()
+    for judged in results:
+        out.alerts.extend(judged.alerts)
+        skipped.update(judged.skipped)
+    return Outcome(
+        out.rows,
+        out.alerts,
+        out.late,
+        out.duplicate,
+        sum(judged.scored for judged in results),
+        skipped,
+    )

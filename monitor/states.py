@@ -1,0 +1,102 @@
+"""The retained state of every asset: what changed since the broker was last told."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from models.frame import NEVER, SECOND, Coverage, grown
+from models.recording import iso
+from monitor.alert import significant
+from monitor.pipeline import State
+from monitor.stream import Stream
+
+INTERVAL = 10 * SECOND  # a score that moves on is published no more often
+
+
+class StateTopic:
+    """Follows the board of one stream.
+
+    Args:
+        root: of our topics.
+        stream: to follow.
+    """
+
+    def __init__(self, root: str, stream: Stream) -> None:
+        self._root = root
+        self._stream = stream
+        self.forget()
+
+    def forget(self) -> None:
+        """Tell everything anew: the broker may have lost what it retained."""
+        self._state = np.empty(0, np.int64)
+        self._score = np.empty(0)
+        self._at = np.empty(0, np.int64)
+
+    def due(self, now: int, told: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Topics and payloads to publish, retained.
+
+        Args:
+            now: nanoseconds since the epoch.
+            told: names of assets whose alerts have changed.
+        """
+        board, names = self._stream.pipeline.board, self._stream.assets.names
+        if len(self._state) < len(board.state):
+            rows = len(board.state)
+            self._state = grown(self._state, rows, -1)
+            self._score = grown(self._score, rows, np.nan)
+            self._at = grown(self._at, rows, NEVER)
+        state, score = board.state.astype(np.int64), board.score
+        moved = (score != self._score) & ~(np.isnan(score) & np.isnan(self._score))
+        changed = (state != self._state) | (moved & (now - self._at >= INTERVAL))
+        for asset in told:
+            changed[self._stream.assets.find(asset)] = True
+        due = np.flatnonzero(changed[: len(names)])
+        if not len(due):
+            return
+        self._state[due], self._score[due], self._at[due] = state[due], score[due], now
+        lives = {i: x for g in self._stream.pipeline.groups for i, x in g.alerts.lives.items()}
+        for index in due.tolist():
+            life = lives.get(index)
+            last = life.last if life is not None and life.firing else None
+            coverage = Coverage(int(board.coverage[index]))
+            payload = {
+                "state": State(state[index]).label,
+                "score": None if np.isnan(score[index]) else significant(float(score[index])),
+                "time": iso(int(board.time[index])) if board.time[index] != NEVER else None,
+                "reason": _reason(State(state[index]), coverage),
+                "alerts": [
+                    {
+                        "alert_id": last.alert_id,
+                        "kind": last.kind,
+                        "severity": last.severity,
+                        "onset": iso(last.onset),
+                    }
+                ]
+                if last
+                else [],
+            }
+            yield (
+                f"{self._root}/{self._stream.name}/{names[index]}/state",
+                json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode(),
+            )
+
+
+_WHY_NOT = {
+    Coverage.COMPLETE: "",
+    Coverage.WARMING: "the first window is not full yet",
+    Coverage.GAP: "readings were missing for longer than a hold",
+    Coverage.HELD: "too much of the window is held",
+}
+
+
+def _reason(state: State, coverage: Coverage) -> str:
+    match state:
+        case State.NO_DATA:
+            return "no readings arrive"
+        case State.UNCALIBRATED:
+            return "has no model"
+        case State.UNSCORABLE:
+            return "the model gives no finite score"
+        case _:
+            return _WHY_NOT[coverage]

@@ -1,0 +1,208 @@
+"""A configured stream: its reader, its pipeline, and the books that account for every message."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from models import bundle
+from models.detector import Detector
+from models.frame import SECOND, Ints
+from monitor.alert import Alert, AlertRules
+from monitor.config import AlertsConfig, Config, StreamConfig
+from monitor.errors import ConfigError
+from monitor.payloads import FORMATS
+from monitor.pipeline import Outcome, Pipeline
+from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings, SensorMap
+
+
+@dataclass(slots=True)
+class Books:
+    """Counts of a stream since the start; written by one thread, read by any.
+
+    Args:
+        received: messages.
+        outcomes: messages by MessageOutcome.
+        rejected: readings by (sensor index, reason).
+        scored: windows.
+        skipped: windows by reason.
+        alerts: alerts opened, by (asset, kind, severity).
+    """
+
+    received: int = 0
+    outcomes: Ints = field(default_factory=lambda: np.zeros(len(MessageOutcome), np.int64))
+    rejected: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
+    scored: int = 0
+    skipped: Counter[str] = field(default_factory=Counter[str])
+    alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
+
+
+class Stream:
+    """One stream as configured, with the detectors of its bundles.
+
+    Attributes:
+        detectors: by asset, or under None the one for all; empty = read, not scored.
+    """
+
+    def __init__(
+        self, config: StreamConfig, alerts: AlertsConfig, detectors: dict[str | None, Detector]
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.pattern = config.pattern
+        self.detectors = detectors
+        self.sensors = _sensor_map(config, detectors)
+        self.books = Books()
+        self.assets = AssetTable(config.max_assets)
+        self._rules = AlertRules(
+            critical=alerts.severity.critical,
+            hold=round(alerts.hold * SECOND),
+            renotify=round(alerts.renotify * SECOND),
+            expire=round(alerts.expire * SECOND),
+        )
+        self.reader = Reader(
+            self.pattern,
+            FORMATS[config.payload](self.sensors.paths, config.time),
+            self.sensors,
+            self.assets,
+            largest=int(config.max_payload),
+            accept_retained=config.accept_retained,
+            timed=config.time is not None,
+        )
+        self.pipeline = self.fresh_pipeline(self.assets)
+
+    def fresh_pipeline(self, assets: AssetTable) -> Pipeline:
+        """A pipeline that has seen nothing yet."""
+        lateness = self.config.lateness
+        return Pipeline(
+            self.name,
+            len(self.sensors.names),
+            assets,
+            self.detectors,
+            None if lateness is None else round(lateness * SECOND),
+            self._rules,
+        )
+
+    def take(self, messages: Sequence[Message], now: int) -> list[Alert]:
+        """Read messages, advance the pipeline and enter all of it in the books."""
+        readings, outcome = self.reader.read(messages, self._reject)
+        result = self.pipeline.step(readings, now)
+        _settle(outcome, readings, result)
+        self._enter(len(messages), outcome, result)
+        return result.alerts
+
+    def _reject(self, sensor: int, reason: str, count: int) -> None:
+        self.books.rejected[sensor, reason] += count
+
+    def _enter(self, received: int, outcome: np.ndarray, result: Outcome) -> None:
+        books = self.books
+        books.received += received
+        books.outcomes += np.bincount(outcome, minlength=len(MessageOutcome))
+        for reason, counts in (("late", result.late), ("duplicate", result.duplicate)):
+            for sensor in np.flatnonzero(counts).tolist():
+                books.rejected[sensor, reason] += int(counts[sensor])
+        books.scored += result.scored
+        books.skipped.update(result.skipped)
+        for alert in result.alerts:
+            if alert.step == "opened":
+                books.alerts[alert.asset, alert.kind, alert.severity] += 1
+
+
+def _settle(outcome: np.ndarray, readings: Readings, result: Outcome) -> None:
+    """A message is what the best of its rows became."""
+    if len(readings.message):
+        best = np.full(len(outcome), len(MessageOutcome), np.uint8)
+        np.minimum.at(best, readings.message, result.rows)
+        outcome[readings.message] = best[readings.message]
+
+
+def open_streams(config: Config) -> list[Stream]:
+    """Load every bundle the configuration names, each folder once.
+
+    Raises:
+        ConfigError: if a stream does not map its bundle's sensors.
+        models.bundle.BundleError: if a bundle cannot be trusted.
+        FileNotFoundError: if there is none.
+    """
+    loaded: dict[Path, Detector] = {}
+    return [Stream(stream, config.alerts, _detectors(stream, loaded)) for stream in config.stream]
+
+
+def _detectors(config: StreamConfig, loaded: dict[Path, Detector]) -> dict[str | None, Detector]:
+    if config.model is None:
+        return {}
+    folders: dict[str | None, Path] = {None: config.model}
+    if "{asset}" in str(config.model):
+        folders = dict(_per_asset(config.model))
+        if not folders:
+            raise FileNotFoundError(f'stream "{config.name}": no bundle matches {config.model}')
+    found: dict[str | None, Detector] = {}
+    for asset, folder in folders.items():
+        if folder not in loaded:
+            loaded[folder] = bundle.load(folder)
+        found[asset] = _with_units(config, loaded[folder])
+    return found
+
+
+def _per_asset(model: Path) -> list[tuple[str, Path]]:
+    """The folders that a path with {asset} in one of its parts stands for."""
+    at = next(i for i, part in enumerate(model.parts) if "{asset}" in part)
+    parent, part, rest = Path(*model.parts[:at]), model.parts[at], model.parts[at + 1 :]
+    before, _, after = part.partition("{asset}")
+    entries = sorted(parent.iterdir()) if parent.is_dir() else []
+    return [
+        (entry.name[len(before) : len(entry.name) - len(after)], entry.joinpath(*rest))
+        for entry in entries
+        if entry.name.startswith(before)
+        and entry.name.endswith(after)
+        and len(entry.name) > len(before) + len(after)
+        and not entry.name.startswith(".")
+        and not entry.name.endswith(".previous")
+        and (entry.joinpath(*rest) / bundle.MANIFEST).exists()
+    ]
+
+
+def _with_units(config: StreamConfig, detector: Detector) -> Detector:
+    units = tuple(
+        (config.sensors[name].unit if name in config.sensors else "") or unit
+        for name, unit in zip(detector.sensors, detector.units, strict=True)
+    )
+    return replace(detector, units=units)
+
+
+def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> SensorMap:
+    place = f'stream "{config.name}"'
+    if not detectors:
+        if not config.sensors:
+            raise ConfigError(
+                f"{place}: has neither a model nor [stream.sensors]; wanted one of them, to know "
+                "what to read"
+            )
+        names = tuple(config.sensors)
+    else:
+        first = next(iter(detectors.values()))
+        names = first.sensors
+        for asset, detector in detectors.items():
+            if detector.sensors != names:
+                raise ConfigError(
+                    f"{place}: the bundle of {asset} has the sensors "
+                    f"{', '.join(detector.sensors)}; wanted those of the others, {', '.join(names)}"
+                )
+    if not config.sensors:
+        return SensorMap.plain(names)
+    if missing := [name for name in names if name not in config.sensors]:
+        raise ConfigError(
+            f"{place} . sensors: does not map {', '.join(missing)}, which its bundle was trained "
+            f"on; found {', '.join(config.sensors)}"
+        )
+    chosen = [config.sensors[name] for name in names]
+    return SensorMap(
+        names,
+        tuple(sensor.path for sensor in chosen),
+        np.array([sensor.scale for sensor in chosen]),
+        np.array([sensor.offset for sensor in chosen]),
+        np.array([-np.inf if sensor.min is None else sensor.min for sensor in chosen]),
+        np.array([np.inf if sensor.max is None else sensor.max for sensor in chosen]),
+    )
