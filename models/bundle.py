@@ -1,23 +1,29 @@
 """Bundles: everything a trained detector needs, in one folder, verified before it is used."""
 
+import ctypes
 import hashlib
 import json
 import os
 import shutil
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from safetensors import numpy as tensors
 
 from models.decision import Rule
 from models.detector import Calibration, Detector, Score
-from models.frame import Grid
-from models.runtime import OnnxRuntime, Runtime
+from models.frame import SECOND, Floats, Grid
+from models.runtime import OnnxRuntime, Runtime, first_line
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -26,6 +32,12 @@ NETWORK = "model.onnx"
 GOLDEN = "golden.safetensors"
 LARGEST = {MANIFEST: 1 << 20, WEIGHTS: 1 << 30, NETWORK: 1 << 30, GOLDEN: 1 << 26}
 TOLERANCE = 1e-4
+# Memory per asset grows with these, so a bundle may not ask for any number.
+LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
+LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class BundleError(ValueError):
@@ -33,7 +45,7 @@ class BundleError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class SensorSpec(_Strict):
@@ -46,21 +58,36 @@ class SensorSpec(_Strict):
 class ThresholdSpec(_Strict):
     """A threshold and what it promises; rates are false alarms per day per asset."""
 
-    value: float = Field(gt=0)
+    value: Positive
     rule: str
-    requested_per_day: float
+    requested_per_day: Positive
     supported: bool
-    expected_per_day: float
-    bound_per_day: float
-    days: float
+    expected_per_day: float = Field(ge=0)
+    bound_per_day: Positive
+    days: Positive
+
+
+class RuleSpec(_Strict):
+    """The decision rule, as `models.decision.Rule` describes it."""
+
+    smooth: int = Field(ge=1, le=LONGEST_RULE)
+    need: int = Field(ge=1)
+    of: int = Field(ge=1, le=LONGEST_RULE)
+    clear: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _can_open(self) -> Self:
+        if self.need > self.of:
+            raise ValueError(f"needs {self.need} of {self.of} scores")
+        return self
 
 
 class CalibrationSpec(_Strict):
     """Scaling, error statistics and threshold of an asset; lists have one number per sensor."""
 
     center: list[float]
-    spread: list[float]
-    error_scale: list[float]
+    spread: list[Positive]
+    error_scale: list[Positive]
     error_mean: list[float] | None = None
     error_precision: list[list[float]] | None = None
     threshold: ThresholdSpec
@@ -71,18 +98,18 @@ class DataSpec(_Strict):
 
     file: str
     sha256: str
-    rows: tuple[int, int]
+    rows: tuple[Count, Count]
 
 
 class TrainingSpec(_Strict):
     """How training went."""
 
     seed: int
-    epochs: int
-    windows: int
-    windows_left_out: dict[str, int]
+    epochs: Count
+    windows: Count
+    windows_left_out: dict[str, Count]
     kept_ratio: float
-    folds: int
+    folds: Count
     validation_loss: float
     pca_validation_loss: float
 
@@ -91,7 +118,7 @@ class FileSpec(_Strict):
     """A file of the bundle as it was written."""
 
     sha256: str
-    bytes: int
+    bytes: Count
 
 
 class Manifest(_Strict):
@@ -101,20 +128,47 @@ class Manifest(_Strict):
     created: AwareDatetime
     name: str
     model: str
-    parameters: dict[str, Any]
+    parameters: dict[str, int | float | str | tuple[int, ...]]
     sensors: list[SensorSpec] = Field(min_length=1)
-    period_ns: int = Field(gt=0)
-    window: int = Field(ge=2)
-    max_hold: int = Field(ge=0)
+    period_ns: int = Field(gt=0, le=LONGEST_PERIOD)
+    window: int = Field(ge=2, le=LONGEST_WINDOW)
+    max_hold: int = Field(ge=0, le=LONGEST_HOLD)
     max_held: float = Field(ge=0, le=1)
     score: Score
     tail: int = Field(ge=1)
-    rule: Rule
+    rule: RuleSpec
     calibrations: dict[str, CalibrationSpec]
     data: list[DataSpec]
     training: TrainingSpec
     versions: dict[str, str]
     files: dict[str, FileSpec]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = [sensor.name for sensor in self.sensors]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"sensors: {twice[0]!r} stands twice")
+        if self.tail > self.window:
+            raise ValueError(f"tail: {self.tail} frames of a window of {self.window}")
+        if "default" not in self.calibrations:
+            raise ValueError("calibrations: has no 'default'")
+        for asset, one in self.calibrations.items():
+            mean, precision = one.error_mean, one.error_precision
+            if self.score == "mahalanobis" and (mean is None or precision is None):
+                raise ValueError(f"calibrations.{asset}: lacks error_mean or error_precision")
+            lists = {"center": one.center, "spread": one.spread, "error_scale": one.error_scale}
+            for part, numbers in (
+                *lists.items(),
+                ("error_mean", mean),
+                ("error_precision", precision),
+                *(("error_precision", row) for row in precision or ()),
+            ):
+                if numbers is not None and len(numbers) != len(names):
+                    raise ValueError(
+                        f"calibrations.{asset}.{part}: has {len(numbers)} numbers for "
+                        f"{len(names)} sensors"
+                    )
+        return self
 
     @property
     def digest(self) -> str:
@@ -129,7 +183,7 @@ class Manifest(_Strict):
 
 
 def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool) -> Manifest:
-    """Write a bundle, complete or not at all.
+    """Write a bundle, complete and proven to load, or not at all.
 
     Args:
         out: the folder; must not exist unless `force`, which keeps it as `NAME.previous`.
@@ -138,14 +192,16 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
 
     Returns:
         The manifest as written.
+
+    Raises:
+        FileExistsError: if there is such a folder and no `force`.
+        BundleError: if it could not be loaded again.
     """
+    out = out.absolute()
+    if not force and out.exists():
+        raise FileExistsError(f"{out}: exists")
     manifest = manifest.model_copy(
-        update={
-            "files": {
-                name: FileSpec(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-                for name, data in sorted(files.items())
-            }
-        }
+        update={"files": {name: _described(data) for name, data in sorted(files.items())}}
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -156,14 +212,16 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        previous = out.with_name(out.name + ".previous")
-        if out.exists() and force:
-            if previous.exists():
-                shutil.rmtree(previous)
-            out.rename(previous)
-        draft.rename(out)
+        load(draft)
+        if out.exists():
+            _swap(draft, out)
+            previous = out.with_name(out.name + ".previous")
+            _remove(previous)
+            draft.rename(previous)
+        else:
+            draft.rename(out)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        _remove(draft)
     return manifest
 
 
@@ -179,53 +237,49 @@ def load(folder: Path, runtime: Runtime | None = None) -> Detector:
         BundleError: if anything in it is not as it was written.
     """
     manifest, files = verify(folder)
-    golden = _tensors(folder / GOLDEN, files[GOLDEN])
     _tensors(folder / WEIGHTS, files[WEIGHTS])
-    sensors = len(manifest.sensors)
-    if "default" not in manifest.calibrations:
-        raise BundleError(f"{folder / MANIFEST}: calibrations: has no 'default'")
-    for asset, calibration in manifest.calibrations.items():
-        for part in ("center", "spread", "error_scale", "error_mean", "error_precision"):
-            numbers = getattr(calibration, part)
-            if numbers is not None and np.shape(numbers)[-1:] != (sensors,):
-                raise BundleError(
-                    f"{folder / MANIFEST}: calibrations.{asset}.{part}: wanted a number per "
-                    f"sensor, {sensors}"
-                )
-        if manifest.score == "mahalanobis" and calibration.error_precision is None:
-            raise BundleError(f"{folder / MANIFEST}: calibrations.{asset}: has no error_precision")
-        if min(*calibration.spread, *calibration.error_scale) <= 0:
-            raise BundleError(
-                f"{folder / MANIFEST}: calibrations.{asset}: spread and error_scale must be > 0"
-            )
-    try:
-        onnx = OnnxRuntime(files[NETWORK]) if runtime is None else None
-    except ValueError as error:
-        raise BundleError(f"{folder / NETWORK}: {error}") from None
-    detector = detector_of(manifest, runtime or onnx)
+    golden = _tensors(folder / GOLDEN, files[GOLDEN])
     windows, wanted = golden.get("windows"), golden.get("raw")
+    shape = (manifest.window, len(manifest.sensors))
     if (
         windows is None
         or wanted is None
-        or windows.shape != (len(wanted), manifest.window, sensors)
-        or not len(wanted)
+        or not wanted.size
+        or (wanted.shape, windows.shape) != ((wanted.size,), (wanted.size, *shape))
+        or not windows.dtype == wanted.dtype == np.float64
     ):
-        raise BundleError(f"{folder / GOLDEN}: holds no windows of {manifest.window} × {sensors}")
-    scaled = detector.scale(windows)
-    try:
-        if onnx is not None:
-            onnx.settle(scaled)
-        found = detector.score_windows(scaled).raw
-    except Exception as error:
+        found = {name: f"{array.dtype} {array.shape}" for name, array in golden.items()}
         raise BundleError(
-            f"{folder / NETWORK}: does not score windows of {manifest.window} frames of "
-            f"{sensors} sensors ({str(error)[:200]})"
-        ) from None
-    check_golden(found, wanted, f"{folder}: on this machine")
+            f"{folder / GOLDEN}: holds {found}; wanted 'windows', float64 (n, {shape[0]}, "
+            f"{shape[1]}), and their scores 'raw', float64 (n)"
+        )
+    try:
+        if runtime is None:
+            runtime = OnnxRuntime(files[NETWORK])
+            runtime.settle(*shape)
+        detector = detector_of(manifest, runtime)
+        scores = _scores(detector, windows)
+    # Whatever a network of unknown origin makes the runtime raise.
+    except Exception as error:
+        raise BundleError(f"{folder / NETWORK}: {first_line(error)}") from None
+    check_golden(scores, wanted, f"{folder}: on this machine")
     return detector
 
 
-def check_golden(found: np.ndarray, wanted: np.ndarray, where: str) -> None:
+def _scores(detector: Detector, windows: Floats) -> Floats:
+    scaled = detector.scale(windows)
+    for part in detector.runtime(scaled):
+        if part.shape != windows.shape or part.dtype != np.float32:
+            raise ValueError(
+                f"makes {part.dtype} {part.shape} of windows {windows.shape}; wanted float32 of "
+                "the same shape"
+            )
+    if not (part >= 0).all():
+        raise ValueError("makes errors that are not 0 or more")
+    return detector.score_windows(scaled).raw
+
+
+def check_golden(found: Floats, wanted: Floats, where: str) -> None:
     """Refuse scores of the golden windows that are not those they were stored with.
 
     Raises:
@@ -261,11 +315,12 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"{folder / MANIFEST}: {place}: {what}") from None
     if set(manifest.files) != expected - {MANIFEST}:
         raise BundleError(f"{folder / MANIFEST}: files: names {sorted(manifest.files)}")
     for name, spec in manifest.files.items():
-        if hashlib.sha256(files[name]).hexdigest() != spec.sha256:
+        if _described(files[name]) != spec:
             raise BundleError(
                 f"{folder / name}: is not the file that was written "
                 f"({len(files[name])} bytes, wanted {spec.bytes} with sha256 {spec.sha256[:12]}…)"
@@ -283,7 +338,7 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
         tuple(sensor.name for sensor in manifest.sensors),
         tuple(sensor.unit for sensor in manifest.sensors),
         manifest.grid,
-        manifest.rule,
+        Rule(**manifest.rule.model_dump()),
         manifest.score,
         manifest.tail,
         Calibration(
@@ -300,9 +355,31 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
     )
 
 
-def now() -> datetime:
-    """The time of creation, the one thing that differs between equal runs."""
-    return datetime.now(UTC).replace(microsecond=0)
+def _swap(one: Path, other: Path) -> None:
+    """Exchange two folders in one step, or in two where the system has no such step."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD
+    if rename and not rename(here, os.fsencode(one), here, os.fsencode(other), exchange):
+        return
+    aside = one.with_name(one.name + ".aside")
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except BaseException:
+        aside.rename(other)
+        raise
+    aside.rename(one)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _described(data: bytes) -> FileSpec:
+    return FileSpec(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def _dump(manifest: Manifest) -> bytes:
@@ -323,8 +400,9 @@ def _read(path: Path, limit: int) -> bytes:
 def _tensors(path: Path, data: bytes) -> dict[str, np.ndarray]:
     try:
         found = tensors.load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path}: is no safetensors file ({str(error)[:120]})") from None
+    # Beside its own error, the reader raises what a file's types and shapes lead to.
+    except Exception as error:
+        raise BundleError(f"{path}: is no safetensors file ({first_line(error)})") from None
     for name, array in found.items():
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: {name} holds numbers that are not finite")

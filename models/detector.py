@@ -5,13 +5,15 @@ every reduction runs over one window's own numbers: a score does not depend on i
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from models.decision import Rule
 from models.frame import Float32s, Floats, Grid
-from models.runtime import Runtime
+
+if TYPE_CHECKING:
+    from models.runtime import Runtime
 
 # A reading this many spreads off is as strange as a finite score can say; without the bound its
 # square would overflow float32 and the window could not be scored at all.
@@ -86,7 +88,7 @@ class Detector:
     score: Score
     tail: int
     calibration: Calibration
-    runtime: Runtime
+    runtime: "Runtime"
 
     def scale(self, values: Floats) -> Float32s:
         """Values in the sensors' units (..., sensors) to scaled float32."""

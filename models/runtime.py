@@ -1,9 +1,9 @@
 """How a network runs: ONNX Runtime in the daemon, torch where it was trained."""
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnxruntime as ort
 
 from models.frame import Float32s
 
@@ -33,6 +33,10 @@ class OnnxRuntime:
     """
 
     def __init__(self, model: bytes) -> None:
+        # Some builds report home and write to the user's cache unless told so before the import.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -155,9 +155,11 @@ class AlertBook:
     def step(self, seen: Evidence, assets: AssetTable) -> list[Alert]:
         """Advance the alerts by some frames and return what there is to tell, in their order."""
         verdicts = seen.verdicts
-        alive = np.fromiter(self.lives, np.int64, len(self.lives))
+        concerned = {*self.lives, *seen.asset[verdicts.anomalous].tolist()}
+        if not concerned:
+            return []
         out: list[Alert] = []
-        for i in np.flatnonzero(verdicts.anomalous | np.isin(seen.asset, alive)):
+        for i in np.flatnonzero(np.isin(seen.asset, list(concerned))):
             index, time = int(seen.asset[i]), int(seen.time[i])
             life = self.lives.get(index)
             scored = seen.row[i] >= 0

@@ -239,7 +239,7 @@ class Session:
         self.beat = time.monotonic()
         hold = self.accepted_at is not None and not self._leaving and self._inbox.hold()
         _watch(selector, sock, read=not hold, write=client.want_write())
-        buffered = not hold and _buffered(sock)
+        buffered = False
         patience = 0.0 if buffered else 0.1 if self._leaving else self._grain
         ready = [key.fileobj for key, _ in selector.select(patience)]
         if self._wake in ready:
@@ -302,7 +302,7 @@ class Session:
         return self._outbox.leave_by is not None
 
     def _leave(self) -> None:
-        if self._is_open and not self._outbox.unsettled:
+        if self._is_open and not self._inbox.acks_due and not self._outbox.unsettled:
             self.left = True
             self._client.disconnect()  # names no new expiry, so the broker keeps our session
             self._client.loop_write()
