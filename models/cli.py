@@ -4,21 +4,29 @@ import csv
 import json
 import os
 import sys
+import time
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from models import bundle
-from models.bundle import BundleError, Manifest
+from models.bundle import BundleError
 from models.evaluation import (
     DEFINITIONS,
-    Metrics,
     always_alarm,
     evaluate,
     judged,
@@ -28,7 +36,12 @@ from models.evaluation import (
     score_recordings,
 )
 from models.frame import SECOND
+from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, SCHEMA_VERSION, Manifest
 from models.recording import Recording, RecordingError, find, iso, read
+from models.report import judgement, losses, model_card, promise, too_short
+
+if TYPE_CHECKING:
+    from models.fitting import Plan
 
 app = typer.Typer(
     help="Train detectors on normal data, and judge them.",
@@ -46,6 +59,9 @@ Ignore = Annotated[
     list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="A column to leave out.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what is there, keeping it as NAME.previous.")
+]
 
 NEEDS_TRAINING = 'this command trains networks: pip install "sensor-monitor[train]"'
 
@@ -85,14 +101,14 @@ def _options(  # pyright: ignore[reportUnusedFunction]
     if version:
         from importlib.metadata import version as version_of
 
-        typer.echo(f"sensor-trainer {version_of('sensor-monitor')}, bundle schema 1")
+        typer.echo(f"sensor-trainer {version_of('sensor-monitor')}, bundle schema {SCHEMA_VERSION}")
         raise typer.Exit
 
 
 @app.command()
 def fit(
     data: Data,
-    out: Annotated[Path, typer.Option(help="The bundle to write; must not exist.")],
+    out: Annotated[Path, typer.Option(help="The bundle to write.")],
     model: Annotated[str, typer.Option(help="pca, stacked or lstm.")] = "lstm",
     sensors: Annotated[
         str | None, typer.Option(metavar="A,B", help="Columns to use; default all.")
@@ -101,14 +117,19 @@ def fit(
         float | None, typer.Option(help="Seconds between frames; default the usual step.")
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=2, help="Frames in a window; default min(64, rows // 16).")
+        int | None,
+        typer.Option(
+            min=2,
+            max=LONGEST_WINDOW,
+            help="Frames in a window; default min(64, rows // 16), at least 8.",
+        ),
     ] = None,
-    false_alarms_per_day: Annotated[
-        float, typer.Option(min=1e-6, help="Target for each asset.")
-    ] = 0.1,
+    false_alarms_per_day: Annotated[float, typer.Option(help="Target for each asset.")] = 0.1,
     rows: Rows = None,
     ignore: Ignore = None,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Of weights, batches and noise.")
+    ] = 0,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Folds trained at once; default one per core.")
     ] = None,
@@ -118,52 +139,55 @@ def fit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the bundle, keeping it as NAME.previous.")
-    ] = False,
+    force: Force = False,
 ) -> None:
     """Learn how a machine normally behaves.
 
     Example: sensor-trainer fit pump.csv --out bundles/pump --rows 0:5000
     """
-    if out.exists() and not force:
-        raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
-    fitting, training = _training_modules()
-    if model not in fitting.FAMILIES:
-        raise Stop(f"--model {model}: wanted one of {', '.join(fitting.FAMILIES)}", 2)
-    recordings = _read(data, sensors.split(",") if sensors else None, ignore, rows)
+    _check_range("--period", period, 1e-6, LONGEST_PERIOD / SECOND)
+    _check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
     try:
-        request = fitting.options(
-            settings or [],
-            model,
-            fitting.Request(
-                model=model,
-                period=round(period * SECOND) if period else None,
-                window=window,
-                false_alarms_per_day=false_alarms_per_day,
-                workers=jobs or len(os.sched_getaffinity(0)),
-                training=training.Settings(seed=seed),
-            ),
-        )
+        from models import fitting
+        from models.families import FAMILIES
+        from models.options import with_options
+        from models.training import Settings, TrainingError
+    except ModuleNotFoundError as error:
+        raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
+    if model not in FAMILIES:
+        raise Stop(f"--model {model}: wanted one of {', '.join(FAMILIES)}", 2)
+    request = fitting.Request(
+        model=model,
+        period=None if period is None else round(period * SECOND),
+        window=window,
+        false_alarms_per_day=false_alarms_per_day,
+        workers=jobs or len(os.sched_getaffinity(0)),
+        training=Settings(seed=seed),
+    )
+    try:
+        request = with_options(request, settings or [])
     except ValueError as error:
         raise Stop(str(error), 2) from None
+    _check_free(out, force=force)
+    recordings = _read(data, sensors.split(",") if sensors else None, ignore, rows)
     try:
         plan = fitting.plan(recordings, request)
         _print_plan(plan)
         with _progress() as bar:
-            stages: dict[str, Any] = {}
+            stages: dict[str, TaskID] = {}
 
             def show(stage: str, done: int, most: int) -> None:
                 if stage not in stages:
                     stages[stage] = bar.add_task(stage, total=most)
                 bar.update(stages[stage], completed=done)
 
-            done = fitting.fit(recordings, request, plan, out.name, show)
-    except training.TrainingError as error:
+            done = fitting.fit(recordings, request, plan, out.name, time.time_ns(), show)
+    except TrainingError as error:
         raise Stop(str(error), 65) from None
     if strict and not done.threshold.supported:
-        raise Stop(_too_short(done.manifest), 65)
-    manifest = fitting.save(done, out, force=force)
+        raise Stop(too_short(done.manifest), 65)
+    with _writing(out):
+        manifest = fitting.save(done, out, force=force)
     _print_fit(manifest, out, len({name for one in recordings for name in one.assets}))
 
 
@@ -174,16 +198,18 @@ def score(
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
     rows: Rows = None,
     ignore: Ignore = None,
+    force: Force = False,
 ) -> None:
     """Score recordings: a row per frame, as the daemon would have scored it.
 
     Example: sensor-trainer score bundles/pump today.csv --out scores.csv
     """
+    _check_free(out, force=force)
     detector = bundle.load(folder)
     recordings = _read(data, detector.sensors, ignore, rows)
-    draft = out.with_name(f".{out.name}.tmp")
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", newline="") as file:
+        with _writing(out), draft.open("w", newline="") as file:
             lines = csv.writer(file, lineterminator="\n")
             shares = [f"share:{sensor}" for sensor in detector.sensors]
             lines.writerow(["timestamp", "asset", "score", "raw", "alert", *shares])
@@ -203,7 +229,10 @@ def score(
                             *(_number(share) for share in scores.shares[index]),
                         ]
                     )
-        draft.replace(out)
+        with _writing(out):
+            if out.exists():
+                out.replace(out.with_name(out.name + ".previous"))
+            draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -249,20 +278,8 @@ def evaluate_command(
     if as_json:
         typer.echo(json.dumps(report, indent=1))
         return
-    table = Table("figure", "pooled", "mean of files")
-    if labelled:
-        table.add_column("always-alarm, pooled")
-    for key, value in report["pooled"].items():
-        cells = [key, _cell(value), _cell(report["mean"].get(key))]
-        if labelled:
-            cells.append(_cell(report["always-alarm"]["pooled"].get(key)))
-        table.add_row(*cells)
-    console = Console()
-    console.print(table)
-    if report["rows_seen_in_training"]:
-        console.print(
-            f"{report['rows_seen_in_training']} of these rows were trained on: judge it on others."
-        )
+    for part in judgement(report):
+        Console().print(part)
 
 
 @app.command()
@@ -276,37 +293,34 @@ def inspect(folder: BundleFolder, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"digest": manifest.digest, **manifest.model_dump(mode="json")}))
         return
-    default = manifest.calibrations["default"]
-    console = Console()
-    console.print(
-        f"[bold]{manifest.name}[/bold]: {manifest.model}, windows of {manifest.window} frames of "
-        f"{manifest.period_ns / SECOND:g} s, score {manifest.score} of the newest {manifest.tail} "
-        f"frames\ncreated {manifest.created.isoformat()}, digest {manifest.digest[:16]}"
-    )
-    console.print(_losses(manifest))
-    console.print(_promise(manifest, 1))
-    table = Table("sensor", "unit", "center", "spread", "normal error")
-    for index, sensor in enumerate(manifest.sensors):
-        table.add_row(
-            sensor.name,
-            sensor.unit or "",
-            f"{default.center[index]:.5g}",
-            f"{default.spread[index]:.3g}",
-            f"{default.error_scale[index]:.3g}",
-        )
-    console.print(table)
-    files = Table("trained on", "rows", "sha256")
-    for one in manifest.data:
-        files.add_row(one.file, f"{one.rows[0]}:{one.rows[1]}", one.sha256[:16])
-    console.print(files)
+    for part in model_card(manifest):
+        Console().print(part)
 
 
-def _training_modules() -> tuple[Any, Any]:
+def _check_range(option: str, value: float | None, low: float, high: float) -> None:
+    # Typer's own ranges let NaN pass.
+    if value is not None and not low <= value <= high:
+        raise Stop(f"{option} {value:g}: wanted {low:g} to {high:g}", 2)
+
+
+def _check_free(out: Path, *, force: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    if not out.name:
+        raise Stop(f"--out {out}: wanted a path that ends in a name", 2)
+    if out.exists() and not force:
+        raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            raise PermissionError(f"{out.parent} is read-only for this user")
+
+
+@contextmanager
+def _writing(out: Path) -> Generator[None]:
     try:
-        from models import fitting, training
-    except ModuleNotFoundError as error:
-        raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
-    return fitting, training
+        yield
+    except OSError as error:
+        raise Stop(f"{out}: cannot be written ({error})", 73) from None
 
 
 def _read(
@@ -336,7 +350,7 @@ def _read(
     return recordings
 
 
-def _print_plan(plan: Any) -> None:
+def _print_plan(plan: "Plan") -> None:
     left_out = ", ".join(f"{count} {why}" for why, count in plan.left_out.items() if count)
     typer.echo(
         f"windows of {plan.grid.window} frames of {plan.grid.period / SECOND:g} s: "
@@ -346,46 +360,11 @@ def _print_plan(plan: Any) -> None:
 
 
 def _print_fit(manifest: Manifest, out: Path, assets: int) -> None:
-    typer.echo(_losses(manifest))
-    typer.echo(_promise(manifest, assets))
+    typer.echo(losses(manifest))
+    typer.echo(promise(manifest, assets))
     if not manifest.calibrations["default"].threshold.supported:
-        typer.echo(f"warning: {_too_short(manifest)}", err=True)
+        typer.echo(f"warning: {too_short(manifest)}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")
-
-
-def _losses(manifest: Manifest) -> str:
-    training = manifest.training
-    own, baseline = training.validation_loss, training.pca_validation_loss
-    text = (
-        f"validation loss {own:.4g}, pca {baseline:.4g} "
-        f"({training.windows} windows, {training.folds} folds, {training.epochs} epochs)"
-    )
-    if manifest.model != "pca" and baseline <= own:
-        text += "\nthe pca baseline reconstructs this machine better than the network does"
-    return text
-
-
-def _promise(manifest: Manifest, assets: int) -> str:
-    threshold = manifest.calibrations["default"].threshold
-    return (
-        f"threshold {threshold.value:.4g}: {threshold.expected_per_day:.3g} false alarms per day "
-        f"and asset on {threshold.days:.3g} days of held-out normal data, at most "
-        f"{threshold.bound_per_day:.3g} with 95 % confidence"
-        + (
-            f"; {assets} assets: at most {assets * threshold.bound_per_day:.3g}"
-            if assets > 1
-            else ""
-        )
-    )
-
-
-def _too_short(manifest: Manifest) -> str:
-    threshold = manifest.calibrations["default"].threshold
-    return (
-        f"{threshold.days:.3g} days of held-out normal data cannot support "
-        f"{threshold.requested_per_day:g} false alarms per day (wanted "
-        f"{3 / threshold.requested_per_day:.3g} days); the threshold is their highest score"
-    )
 
 
 def _progress() -> Progress:
@@ -402,10 +381,6 @@ def _progress() -> Progress:
 
 def _number(value: np.float64) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
-
-
-def _cell(value: Metrics | float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

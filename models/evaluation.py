@@ -163,11 +163,20 @@ def _frame_metrics(label: Bools, alarm: Bools, score: Floats) -> Metrics:
         "auc_roc": None,
     }
     if 0 < label.sum() < len(label):
-        from sklearn.metrics import average_precision_score, roc_auc_score
-
-        out["auc_pr"] = float(average_precision_score(label, score))
-        out["auc_roc"] = float(roc_auc_score(label, score))
+        out["auc_pr"], out["auc_roc"] = _areas(label, score)
     return out
+
+
+def _areas(label: Bools, score: Floats) -> tuple[float, float]:
+    """Average precision and area under the ROC curve; equal scores are one threshold."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
+    hits = np.cumsum(label[order])[last]
+    recall = np.r_[0, hits / hits[-1]]
+    false = last + 1 - hits
+    far = np.r_[0, false / false[-1]]
+    auc_pr = (np.diff(recall) * (hits / (last + 1))).sum()
+    return float(auc_pr), float(np.trapezoid(recall, far))
 
 
 def _runs(flags: Bools) -> list[tuple[int, int]]:

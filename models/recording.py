@@ -3,8 +3,10 @@
 import csv
 import gzip
 import hashlib
+import io
 import math
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.frame import SECOND, Bools, Codes, Floats, Frames, Grid, Ints, frames_of
+from models.frame import SECOND, Codes, Floats, Frames, Grid, Ints, frames_of
 
 MISSING = frozenset({"", "nan", "null", "none", "na", "n/a"})
 NOT_SENSORS = frozenset({"timestamp", "asset", "label"})
 IGNORED_BY_DEFAULT = ("changepoint",)
-_EPOCH = re.compile(r"(-?\d{1,11})(?:\.(\d+))?(?:[eE]\+?0*)?")
+_EPOCH = re.compile(r"(-?[0-9]{1,11})(?:\.([0-9]+))?(?:[eE]\+?0+)?")
+_FRACTION = re.compile(r"[.,]([0-9]+)(?=[-+Z])")
 _DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.csv(\.gz)?")
 EARLIEST, LATEST = 0, 4_102_444_800 * SECOND  # 1970 to 2100: doubled ticks stay within int64
 
@@ -69,11 +72,13 @@ def timestamp_ns(text: str) -> int:
         fraction = (number[2] or "")[:9].ljust(9, "0")
         time = int(number[1]) * SECOND + int(fraction) * (-1 if text.startswith("-") else 1)
     else:
-        moment = datetime.fromisoformat(text)
+        # The standard library stops at microseconds.
+        fraction = found[1][:9].ljust(9, "0") if (found := _FRACTION.search(text)) else "0"
+        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
         if moment.tzinfo is None:
             raise ValueError("has no offset; wanted one, such as Z or +01:00")
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        time = (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
+        time = (since.days * 86_400 + since.seconds) * SECOND + int(fraction)
     if not EARLIEST <= time < LATEST:
         raise ValueError("lies outside the years 1970 to 2100")
     return time
@@ -127,10 +132,11 @@ def read(
     data = path.read_bytes()
     try:
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, gzip.zlib.error) as error:
+        lines = csv.reader(io.StringIO(text, newline=""))
+        numbered = [(lines.line_num, line) for line in lines if line]
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise RecordingError(f"{path}: is no UTF-8 CSV file ({error})") from None
-    lines = csv.reader(text.splitlines())
-    header = [name.strip() for name in next(lines, [])]
+    header = [name.strip() for name in numbered[0][1]] if numbered else []
     if "timestamp" not in header:
         raise RecordingError(f"{path}: line 1: has no column 'timestamp', found {header[:12]}")
     if len(set(header)) < len(header):
@@ -142,9 +148,8 @@ def read(
         raise RecordingError(f"{path}: has no sensor {missing[0]!r}; found {header}")
     if not names:
         raise RecordingError(f"{path}: line 1: has no sensor column")
-    table = [(lines.line_num, line) for line in lines if line]
-    first, last, _ = slice(*rows).indices(len(table))
-    table = table[first:last]
+    first, last, _ = slice(*rows).indices(len(numbered) - 1)
+    table = numbered[1:][first:last]
 
     column = {name: header.index(name) for name in header}
     at = column["timestamp"]
@@ -169,7 +174,7 @@ def read(
             ) from None
         for index, source in enumerate(wanted):
             try:
-                values[row, index] = float(line[source])
+                values[row, index] = _number(line[source])
             except ValueError:
                 if line[source].strip().lower() not in MISSING:
                     raise RecordingError(
@@ -208,7 +213,8 @@ class Track:
         asset: the asset's name.
         frames: in order of time; their `asset` is the track's own index everywhere.
         label: largest label of a frame's rows, shape (frames,).
-        row: row of the recording with the newest reading of each frame, -1 without, shape (frames,).
+        row: row of the recording with the newest reading of each frame, -1 without one, shape
+            (frames,).
     """
 
     recording: int
@@ -219,11 +225,12 @@ class Track:
 
 
 def tracks_of(recordings: Sequence[Recording], grid: Grid) -> list[Track]:
-    """Frame each asset of each recording on its own, so that no window crosses from one to another."""
+    """Frame each asset of each recording on its own: no window crosses from one to another."""
     tracks: list[Track] = []
     for index, recording in enumerate(recordings):
         for number, name in enumerate(recording.assets):
-            rows = np.flatnonzero((recording.asset == number) & _has_reading(recording.values))
+            empty = np.isnan(recording.values).all(axis=1)
+            rows = np.flatnonzero((recording.asset == number) & ~empty)
             frames = frames_of(
                 np.full(len(rows), len(tracks)), recording.time[rows], recording.values[rows], grid
             )
@@ -261,8 +268,11 @@ def usual_period(recordings: Sequence[Recording]) -> int:
     return int(np.median(together))
 
 
-def _has_reading(values: Floats) -> Bools:
-    return ~np.isnan(values).all(axis=1)
+def _number(text: str) -> float:
+    # float() also reads 1_000 and the digits of every script.
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
 
 
 def asset_of(path: Path) -> str:
@@ -277,7 +287,7 @@ def asset_of(path: Path) -> str:
 
 def _label(path: Path, number: int, text: str) -> int:
     try:
-        value = float(text or 0)
+        value = _number(text.strip() or "0")
     except ValueError:
         value = math.nan
     if value not in (0.0, 1.0):

@@ -9,6 +9,8 @@ from models.decision import Rule
 from models.frame import Floats
 
 DAY = 86_400.0
+# Where a network rebuilds normal data exactly, rounding would rule a lower threshold.
+LEAST = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ def false_alarms_per_day(
     """The lowest threshold with at most the requested false alarms per day.
 
     An alarm opens when `need` of the last `of` smoothed scores are over the threshold, that is when
-    the need-th largest of them is; alarms less than a window apart are one event. Where the data are
-    too short for the request, the threshold is their highest smoothed score.
+    the need-th largest of them is; alarms less than a window apart are one event. Where the data
+    are too short for the request, the threshold is their highest smoothed score.
 
     Args:
         series: smoothed unscaled scores of held-out normal data, one array per unbroken stretch.
@@ -49,7 +51,7 @@ def false_alarms_per_day(
         requested: false alarms per day per asset.
     """
     days = sum(len(scores) for scores in series) * period_s / DAY
-    highest = max(float(scores.max()) for scores in series if len(scores))
+    highest = max([LEAST, *(float(scores.max()) for scores in series)])
     if requested * days < 3:
         return Threshold(highest, requested, False, 0.0, poisson_bound(0) / days, days)
     opening = [_opening(scores, rule) for scores in series]
@@ -64,7 +66,7 @@ def false_alarms_per_day(
             high = middle
         else:
             low = middle + 1
-    value = float(candidates[high])
+    value = max(LEAST, float(candidates[high]))
     events = _events(opening, value, window)
     return Threshold(value, requested, True, events / days, poisson_bound(events) / days, days)
 

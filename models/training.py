@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,19 +75,32 @@ class Fitted:
     validation_loss: float
 
 
-def splits(ends: Ints, window: int) -> list[Split]:
-    """Split window ends in order of time, at least a window apart: cross-fit short data.
+def splits(ends: Ints, tick: Ints, window: int) -> list[Split]:
+    """Split windows in order of time, at least a window apart: cross-fit short data.
+
+    Assets of one time are split at the same moments, so that each part has windows of all of them.
+
+    Args:
+        ends: frame index of the end of each window, shape (windows,).
+        tick: its tick, shape (windows,).
+        window: frames of a window.
 
     Raises:
         TrainingError: if a part would be too small.
     """
-    ranges = np.array_split(ends, FOLDS)
+    order = np.lexsort((ends, tick))
+    ends, tick = ends[order], tick[order]
     if len(ends) < LONG:
-        found = [Split(_apart(ends, held, window), held, held) for held in ranges]
+        edges = [*tick[np.arange(FOLDS) * len(tick) // FOLDS].tolist(), int(tick[-1]) + 1]
+        found: list[Split] = []
+        for first, after in pairwise(edges):
+            held = ends[(tick >= first) & (tick < after)]
+            train = ends[(tick <= first - window) | (tick >= after - 1 + window)]
+            found.append(Split(train, held, held))
     else:
-        validation, calibration = ends[int(0.6 * len(ends)) :], ends[int(0.8 * len(ends)) :]
-        validation = validation[validation <= calibration[0] - window]
-        found = [Split(ends[ends <= validation[0] - window], validation, calibration)]
+        first, second = tick[int(0.6 * len(tick))], tick[int(0.8 * len(tick))]
+        validation = ends[(tick >= first) & (tick <= second - window)]
+        found = [Split(ends[tick <= first - window], validation, ends[tick >= second])]
     for split in found:
         held = min(len(split.validation), len(split.calibration))
         if len(split.train) < LEAST_TRAINING or held < LEAST_HELD_OUT:
@@ -98,19 +112,23 @@ def splits(ends: Ints, window: int) -> list[Split]:
     return found
 
 
-def _apart(ends: Ints, held: Ints, window: int) -> Ints:
-    return ends[(ends <= held[0] - window) | (ends >= held[-1] + window)]
-
-
 def scaling(values: Floats, ends: Ints, window: int) -> tuple[Floats, Floats]:
     """Center and spread per sensor of the frames that some windows cover.
 
     The spread has a floor of 1 % of the range; a constant sensor gets 1 % of its value, so that
     leaving it is a finite surprise.
+
+    Raises:
+        TrainingError: if the values are too large to be squared.
     """
     frames = values[covered(ends, window, len(values))]
-    center = frames.mean(axis=0)
-    spread = np.maximum(frames.std(axis=0), 0.01 * np.ptp(frames, axis=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = frames.mean(axis=0)
+        spread = frames.std(axis=0)
+    if not np.isfinite(spread).all():
+        largest = np.abs(frames).max()
+        raise TrainingError(f"a sensor reads {largest:.3g}; wanted numbers that can be squared")
+    spread: Floats = np.maximum(spread, 0.01 * (frames.max(axis=0) - frames.min(axis=0)))
     spread = np.where(spread > 1e-9 * np.abs(center), spread, 0.01 * np.abs(center))
     return center, np.where(spread > 0, spread, 1.0)
 
@@ -152,6 +170,9 @@ def train(
         split: an empty validation part trains for all `settings.epochs`.
         settings: how.
         on_epoch: called with the number of epochs done.
+
+    Raises:
+        TrainingError: if training diverges.
     """
     center, spread = scaling(values, split.train, window)
     frames = torch.from_numpy(scale(values, center, spread))
@@ -167,7 +188,7 @@ def train(
         optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps
     )
     best_loss, best_epoch = float("inf"), settings.epochs
-    best = network.state_dict()
+    best: dict[str, Any] = {}
     for epoch in range(1, settings.epochs + 1):
         network.train()
         order = torch.randperm(len(split.train), generator=generator).numpy()
@@ -187,8 +208,13 @@ def train(
             best = copy.deepcopy(network.state_dict())
         elif epoch - best_epoch >= settings.patience:
             break
-    if len(split.validation):
+    if best:
         network.load_state_dict(best)
+    elif len(split.validation):
+        raise TrainingError(
+            f"training diverged: the validation loss was never finite; a lower --set lr than "
+            f"{settings.lr:g} may help"
+        )
     return Fitted(network.eval(), center, spread, best_epoch, best_loss)
 
 

@@ -253,6 +253,21 @@ def publish(
     typer.echo(f"{count} messages published", err=True)
 
 
+@app.command()
+def demo(
+    seconds: Annotated[int, typer.Option(min=15, help="How long it runs.")] = 60,
+) -> None:
+    """Watch simulated pumps with faults, on a broker of its own; nothing else is needed.
+
+    Example: sensor-monitor demo --seconds 60
+    """
+    from monitor.demo import show
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.getLogger().setLevel(logging.ERROR)
+    show.run(seconds, Console())
+
+
 def log_to_stderr() -> None:
     """Logs as lines of key=value on stderr, coloured on a terminal unless NO_COLOR is set."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

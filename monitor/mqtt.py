@@ -239,7 +239,7 @@ class Session:
         self.beat = time.monotonic()
         hold = self.accepted_at is not None and not self._leaving and self._inbox.hold()
         _watch(selector, sock, read=not hold, write=client.want_write())
-        buffered = False
+        buffered = not hold and _buffered(sock)
         patience = 0.0 if buffered else 0.1 if self._leaving else self._grain
         ready = [key.fileobj for key, _ in selector.select(patience)]
         if self._wake in ready:
@@ -415,13 +415,11 @@ class Session:
         if flags.is_disconnect_packet_from_server:
             self.taken_over = reason.value == SESSION_TAKEN_OVER
             self.loss = f"the broker disconnected us: {reason}"
-        elif reason.getName() == "Unspecified error":  # paho's word for a closed socket
-            self.cut_off = True
-            self.loss = "the broker closed the connection"
-            if self.accepted_at is None and self._settings.protocol == "5":
-                self.loss += ' before accepting it; if it knows no MQTT 5, set protocol = "3.1.1"'
-        else:
-            self.loss = str(reason)
+            return
+        self.cut_off = reason.getName() == "Unspecified error"  # paho's word for a closed socket
+        self.loss = "the broker closed the connection" if self.cut_off else f"no answer: {reason}"
+        if self.accepted_at is None and self._settings.protocol == "5":
+            self.loss += ' before accepting us; if it knows no MQTT 5, set protocol = "3.1.1"'
 
     def record(self, error: Exception) -> None:
         """Count an error that must not end the thread, and log some of them."""

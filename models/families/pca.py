@@ -1,5 +1,7 @@
 """Window PCA: the honest baseline, and what a linear autoencoder learns at best."""
 
+from typing import cast
+
 import torch
 from torch import Generator, Tensor
 
@@ -29,7 +31,8 @@ class WindowPca(Network):
         """Find the components of training windows (N, L, m), in float64."""
         flat = windows.flatten(1).double()  # (N, L*m)
         mean = flat.mean(0)
-        variance, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))  # ascending
+        scatter = (flat - mean).T @ (flat - mean)  # (L*m, L*m)
+        variance, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(scatter))  # ascending
         variance, vectors = variance.flip(0).clamp_min(0), vectors.flip(1)
         kept = variance.cumsum(0) / variance.sum().clamp_min(torch.finfo(torch.float64).tiny)
         code = min(int((kept < self.variance).sum()) + 1, len(kept) - 1 or 1)
@@ -44,4 +47,4 @@ class WindowPca(Network):
         """Projection on the components (N, L, m)."""
         flat = windows.flatten(1) - self.mean  # (N, L*m)
         back = flat @ self.components @ self.components.T + self.mean  # (N, L*m)
-        return back.unflatten(1, (self.window, self.sensors))
+        return torch.unflatten(back, 1, (self.window, self.sensors))

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -310,3 +311,7 @@ def write_recording(path: Path, ticks: int, faults: Sequence[Fault] = (), *, see
             for asset, row in zip(ASSETS, plant.sample(tick).tolist(), strict=True):
                 label = any(fault.asset == asset and fault.active(tick) for fault in faults)
                 rows.writerow([time, asset, *row, int(label)])
+
+
+if __name__ == "__main__":
+    write_recording(Path(sys.argv[1]), 4 * 3600)

@@ -358,6 +358,25 @@ def test_a_host_that_cannot_be_found_is_an_ordinary_loss(host: str) -> None:
     link.stop()
 
 
+def test_a_slow_name_look_up_is_no_stalled_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        found.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    link = Link(LinkSettings("slow.invalid", 1883, "edge"))
+    link.start()
+    wait_until(lambda: link._session and link._session.connecting_since)
+    session = link._session
+    assert session is not None
+    session.beat -= 50
+    assert time.monotonic() - link.heartbeat < 1
+    found.set()
+    link.stop()
+
+
 def test_after_kill_9_of_the_broker_everything_goes_on(
     mosquitto: Mosquitto, make_link: MakeLink
 ) -> None:

@@ -1,0 +1,156 @@
+"""bundle.json: what a bundle says of itself, and what is no bundle at all."""
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from models.detector import Score
+from models.frame import SECOND, Grid
+
+SCHEMA_VERSION = 1
+# Memory per asset grows with these, so a bundle may not ask for any number.
+LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
+LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class SensorSpec(_Strict):
+    """A sensor, in the order of the network's columns."""
+
+    name: str = Field(min_length=1)
+    unit: str | None = None
+
+
+class ThresholdSpec(_Strict):
+    """A threshold and what it promises; rates are false alarms per day per asset."""
+
+    value: Positive
+    rule: str
+    requested_per_day: Positive
+    supported: bool
+    expected_per_day: float = Field(ge=0)
+    bound_per_day: Positive
+    days: Positive
+
+
+class RuleSpec(_Strict):
+    """The decision rule, as `models.decision.Rule` describes it."""
+
+    smooth: int = Field(ge=1, le=LONGEST_RULE)
+    need: int = Field(ge=1)
+    of: int = Field(ge=1, le=LONGEST_RULE)
+    clear: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _can_open(self) -> Self:
+        if self.need > self.of:
+            raise ValueError(f"needs {self.need} of {self.of} scores")
+        return self
+
+
+class CalibrationSpec(_Strict):
+    """Scaling, error statistics and threshold of an asset; lists have one number per sensor."""
+
+    center: list[float]
+    spread: list[Positive]
+    error_scale: list[Positive]
+    error_mean: list[float] | None = None
+    error_precision: list[list[float]] | None = None
+    threshold: ThresholdSpec
+
+
+class DataSpec(_Strict):
+    """A file the detector was trained on."""
+
+    file: str
+    sha256: str
+    rows: tuple[Count, Count]
+
+
+class TrainingSpec(_Strict):
+    """How training went."""
+
+    seed: int
+    epochs: Count
+    windows: Count
+    windows_left_out: dict[str, Count]
+    kept_ratio: float
+    folds: Count
+    validation_loss: float
+    pca_validation_loss: float
+
+
+class FileSpec(_Strict):
+    """A file of the bundle as it was written."""
+
+    sha256: str
+    bytes: Count
+
+
+class Manifest(_Strict):
+    """bundle.json."""
+
+    schema_version: Literal[1]
+    created: AwareDatetime
+    name: str
+    model: str
+    parameters: dict[str, int | float | str | tuple[int, ...]]
+    sensors: list[SensorSpec] = Field(min_length=1)
+    period_ns: int = Field(gt=0, le=LONGEST_PERIOD)
+    window: int = Field(ge=2, le=LONGEST_WINDOW)
+    max_hold: int = Field(ge=0, le=LONGEST_HOLD)
+    max_held: float = Field(ge=0, le=1)
+    score: Score
+    tail: int = Field(ge=1)
+    rule: RuleSpec
+    calibrations: dict[str, CalibrationSpec]
+    data: list[DataSpec]
+    training: TrainingSpec
+    versions: dict[str, str]
+    files: dict[str, FileSpec]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = [sensor.name for sensor in self.sensors]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"sensors: {twice[0]!r} stands twice")
+        if self.tail > self.window:
+            raise ValueError(f"tail: {self.tail} frames of a window of {self.window}")
+        if "default" not in self.calibrations:
+            raise ValueError("calibrations: has no 'default'")
+        for asset, one in self.calibrations.items():
+            mean, precision = one.error_mean, one.error_precision
+            if self.score == "mahalanobis" and (mean is None or precision is None):
+                raise ValueError(f"calibrations.{asset}: lacks error_mean or error_precision")
+            lists = {"center": one.center, "spread": one.spread, "error_scale": one.error_scale}
+            for part, numbers in (
+                *lists.items(),
+                ("error_mean", mean),
+                ("error_precision", precision),
+                *(("error_precision", row) for row in precision or ()),
+            ):
+                if numbers is not None and len(numbers) != len(names):
+                    raise ValueError(
+                        f"calibrations.{asset}.{part}: has {len(numbers)} numbers for "
+                        f"{len(names)} sensors"
+                    )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest without what differs between equal runs, hence of all files."""
+        content = self.model_dump(mode="json", exclude={"created": True})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def grid(self) -> Grid:
+        """Period, window and hold rules."""
+        return Grid(self.period_ns, self.window, self.max_hold, self.max_held)

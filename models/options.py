@@ -1,0 +1,88 @@
+"""`--set KEY=VALUE`: one setting of training, of the score or of the family."""
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any, cast, get_args
+
+from models.detector import Score
+from models.families import FAMILIES
+from models.fitting import Request
+from models.training import Settings
+
+Range = tuple[str, Callable[[float], bool]]
+
+# What a number must be, where that is not "over 0".
+RANGES: dict[str, Range] = {
+    "max_hold": ("0 or more", lambda number: number >= 0),
+    "max_held": ("from 0 to 1", lambda number: 0 <= number <= 1),
+    "denoise": ("0 or more", lambda number: number >= 0),
+    "variance": ("over 0 and at most 1", lambda number: 0 < number <= 1),
+}
+OVER_0: Range = ("over 0", lambda number: number > 0)
+LARGEST = 1e9
+KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    tuple: "a list of whole numbers such as [128,32]",
+    str: "a word",
+}
+
+
+def with_options(request: Request, pairs: Sequence[str]) -> Request:
+    """The request with some `KEY=VALUE` applied.
+
+    Raises:
+        ValueError: for an unknown key, or a value of the wrong kind or out of range.
+    """
+    family = {
+        name: parameter.default
+        for name, parameter in inspect.signature(FAMILIES[request.model]).parameters.items()
+        if name not in ("window", "sensors", "code")
+    }
+    training = {entry.name for entry in fields(Settings)} - {"seed"}
+    scoring = {"score", "tail", "max_hold", "max_held"}
+    known = training | scoring | set(family)
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or key not in known:
+            raise ValueError(
+                f"--set {pair}: no such key for {request.model}; known: {', '.join(sorted(known))}"
+            )
+        try:
+            if key in training:
+                change = {key: _value(key, text, getattr(request.training, key))}
+                request = replace(request, training=replace(request.training, **change))
+            elif key in family:
+                change = {key: _value(key, text, family[key])}
+                request = replace(request, parameters={**request.parameters, **change})
+            else:
+                request = replace(request, **{key: _value(key, text, getattr(request, key))})
+        except ValueError as error:
+            raise ValueError(f"--set {pair}: wanted {error} for {key}") from None
+    return request
+
+
+def _value(key: str, text: str, default: object) -> Any:
+    """A value of the default's kind; the message of its ValueError says what was wanted."""
+    kind = type(default)
+    if kind is str:
+        if key == "score" and text not in get_args(Score):
+            raise ValueError(f"one of {', '.join(get_args(Score))}")
+        return text
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        found = None
+    is_list = isinstance(found, list)
+    numbers = cast(list[Any], found) if is_list else [found]
+    allowed = (int, float) if kind is float else (int,)
+    if is_list != (kind is tuple) or any(type(number) not in allowed for number in numbers):
+        raise ValueError(KINDS[kind])
+    wanted, holds = RANGES.get(key, OVER_0)
+    if not numbers or not all(holds(number) and number <= LARGEST for number in numbers):
+        raise ValueError(wanted)
+    if kind is tuple:
+        return tuple(numbers)
+    return float(numbers[0]) if kind is float else numbers[0]
