@@ -314,4 +314,4 @@ def write_recording(path: Path, ticks: int, faults: Sequence[Fault] = (), *, see
 
 
 if __name__ == "__main__":
-    write_recording(Path(sys.argv[1]), 4 * 3600)
+    write_recording(Path(sys.argv[1]), 8 * 3600)
