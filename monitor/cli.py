@@ -1,14 +1,15 @@
 """sensor-monitor: run, check, explain, replay, publish, demo."""
 
+import itertools
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -101,6 +102,7 @@ def run(config: ConfigPath) -> None:
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
+        del frame
         if stop.is_set():
             os._exit(128 + number)  # asked twice: leave at once, nothing here needs more
         stop.set()
@@ -244,12 +246,14 @@ def publish(
     labels, factor = _labels(label), _speed(speed)
     settings = link_settings(loaded.mqtt, f"{loaded.mqtt.client_id}-publish-{os.getpid()}")
 
-    def everything() -> Iterator[tuple[float, str, bytes]]:
-        for path in _files(files):
-            yield from replaying.messages(chosen, *replaying.read_for(chosen, path, asset), labels)
-
+    # All is read, and the first message made, before there is a connection to lose.
+    recordings = [replaying.read_for(chosen, path, asset) for path in _files(files)]
+    everything = itertools.chain.from_iterable(
+        replaying.messages(chosen, recording, names, labels) for recording, names in recordings
+    )
+    first = list(itertools.islice(everything, 1))
     log_to_stderr()
-    count = play(settings, everything(), speed=factor)
+    count = play(settings, itertools.chain(first, everything), speed=factor)
     typer.echo(f"{count} messages published", err=True)
 
 
@@ -351,7 +355,7 @@ def _explained(stream: Stream, message: Message) -> tuple[list[dict[str, Any]], 
                 "readings": {
                     name: value
                     for name, value in zip(names, readings.values[row].tolist(), strict=True)
-                    if value == value  # NaN: no reading of this sensor
+                    if not math.isnan(value)
                 },
                 "labels": dict(stream.assets.labels[index]),
             }

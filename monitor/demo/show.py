@@ -1,6 +1,7 @@
 """The demo: broker, simulated pumps, the daemon and a live view, in one process."""
 
 import itertools
+import math
 import signal
 import threading
 import time
@@ -14,7 +15,6 @@ from types import FrameType
 
 from rich.console import Console
 
-from models import bundle
 from models.frame import SECOND
 from monitor.alert import Alert
 from monitor.config import Config
@@ -166,7 +166,7 @@ def snapshot(show: Show, stream: Stream, elapsed: float, *, note: bool) -> Snaps
             rows.append(AssetRow(asset, State.WARMING.label))
             continue
         score = float(board.score[index])
-        known = score == score  # noqa: PLR0124  (NaN: not scored)
+        known = not math.isnan(score)
         if note and known:
             show.history[asset].append(score)
         life = lives.get(index)
@@ -218,8 +218,3 @@ def judge(
             Finding(fault.kind, fault.asset, fault.sensor, bool(opened), tuple(strongest), delay)
         )
     return findings, len(unexplained)
-
-
-def available() -> bool:
-    """Whether the shipped bundle is there."""
-    return (BUNDLE / bundle.MANIFEST).exists()
