@@ -18,6 +18,7 @@ from models.frame import Floats
 from models.manifest import FileSpec, Manifest
 from models.runtime import OnnxRuntime, Runtime, first_line
 
+SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 NETWORK = "model.onnx"
@@ -51,6 +52,7 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
     manifest = manifest.model_copy(
         update={"files": {name: _described(data) for name, data in sorted(files.items())}}
     )
+    manifest = manifest.model_copy(update={"digest": manifest.own_digest()})
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -160,9 +162,14 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         manifest = Manifest.model_validate_json(files[MANIFEST])
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         what = first["msg"].removeprefix("Value error, ")
-        raise BundleError(f"{folder / MANIFEST}: {place}: {what}") from None
+        raise BundleError(": ".join([str(folder / MANIFEST), *place, what])) from None
+    if manifest.digest != manifest.own_digest():
+        raise BundleError(
+            f"{folder / MANIFEST}: is not the file that was written (its digest is "
+            f"{manifest.digest[:12]}…, wanted {manifest.own_digest()[:12]}…)"
+        )
     if set(manifest.files) != expected - {MANIFEST}:
         raise BundleError(f"{folder / MANIFEST}: files: names {sorted(manifest.files)}")
     for name, spec in manifest.files.items():
@@ -202,29 +209,30 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
 
 
 def _replace(out: Path, draft: Path, previous: Path) -> None:
+    """Put the draft in its place, and what was there aside; on any failure it is there again."""
     _remove(previous)
-    _swap(draft, out)
+    if _exchange(draft, out):
+        try:
+            draft.rename(previous)
+        except BaseException:
+            _exchange(draft, out)
+            raise
+        return
+    out.rename(previous)
     try:
-        draft.rename(previous)
+        draft.rename(out)
     except BaseException:
-        _swap(draft, out)
+        previous.rename(out)
         raise
 
 
-def _swap(one: Path, other: Path) -> None:
-    """Exchange two folders in one step, or in two where the system has no such step."""
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD
-    if rename and not rename(here, os.fsencode(one), here, os.fsencode(other), exchange):
-        return
-    aside = one.with_name(one.name + ".aside")
-    other.rename(aside)
-    try:
-        one.rename(other)
-    except BaseException:
-        aside.rename(other)
-        raise
-    aside.rename(one)
+    return rename is not None and not rename(
+        here, os.fsencode(one), here, os.fsencode(other), exchange
+    )
 
 
 def _remove(path: Path) -> None:

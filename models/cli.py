@@ -36,7 +36,7 @@ from models.evaluation import (
     score_recordings,
 )
 from models.frame import SECOND
-from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, SCHEMA_VERSION, Manifest
+from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
 from models.recording import Recording, RecordingError, find, iso, read
 from models.report import judgement, losses, model_card, promise, too_short
 
@@ -92,17 +92,25 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        release = version("sensor-monitor")
+        typer.echo(f"sensor-trainer {release}, bundle schema {bundle.SCHEMA_VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(  # pyright: ignore[reportUnusedFunction]
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"sensor-trainer {version_of('sensor-monitor')}, bundle schema {SCHEMA_VERSION}")
-        raise typer.Exit
+    del version
 
 
 @app.command()
@@ -169,7 +177,7 @@ def fit(
     except ValueError as error:
         raise Stop(str(error), 2) from None
     _check_free(out, force=force)
-    recordings = _read(data, sensors.split(",") if sensors else None, ignore, rows)
+    recordings = _read(data, _names(sensors), ignore, rows)
     try:
         plan = fitting.plan(recordings, request)
         _print_plan(plan)
@@ -291,7 +299,7 @@ def inspect(folder: BundleFolder, as_json: Json = False) -> None:
     bundle.load(folder)
     manifest, _ = bundle.verify(folder)
     if as_json:
-        typer.echo(json.dumps({"digest": manifest.digest, **manifest.model_dump(mode="json")}))
+        typer.echo(manifest.model_dump_json())
         return
     for part in model_card(manifest):
         Console().print(part)
@@ -301,6 +309,16 @@ def _check_range(option: str, value: float | None, low: float, high: float) -> N
     # Typer's own ranges let NaN pass.
     if value is not None and not low <= value <= high:
         raise Stop(f"{option} {value:g}: wanted {low:g} to {high:g}", 2)
+
+
+def _names(sensors: str | None) -> list[str] | None:
+    if sensors is None:
+        return None
+    names = [name.strip() for name in sensors.split(",")]
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise Stop(f"--sensors {sensors}: has {name!r} twice, or a name is empty", 2)
+    return names
 
 
 def _check_free(out: Path, *, force: bool) -> None:

@@ -117,7 +117,9 @@ class Detector:
 
 def scale(values: Floats, center: Floats, spread: Floats) -> Float32s:
     """(value - center) / spread in float64, bounded, as float32."""
-    return np.clip((values - center) / spread, -FARTHEST, FARTHEST).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scaled = (values - center) / spread
+    return np.clip(scaled, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def mean_square(error: Float32s, error_scale: Floats, tail: int) -> tuple[Floats, Floats]:

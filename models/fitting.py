@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from safetensors import numpy as arrays
 from safetensors import torch as tensors
 
 from models import bundle
-from models.decision import Decision, Rule
-from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
+from models.calibration import error_statistics, errors, score_errors, smoothed
+from models.decision import Rule
+from models.detector import Score
 from models.families.network import Network
-from models.frame import SECOND, Coverage, Float32s, Floats, Grid, Ints
+from models.frame import SECOND, Coverage, Floats, Grid, Ints
 from models.manifest import (
     CalibrationSpec,
     DataSpec,
@@ -181,24 +182,15 @@ def fit(
             lambda done: progress("all data", done, epochs),
         )
     tail = min(request.tail, window)
-    error_scale, error_mean, precision = error_statistics(the, folds, request.score, tail)
-    raw = [
-        score_errors(
-            errors(fold, the.values, split.calibration, window),
-            request.score,
-            tail,
-            error_scale,
-            error_mean,
-            precision,
-        )
-        for fold, split in zip(folds, the.folds, strict=True)
-    ]
+    pairs = list(zip(folds, the.folds, strict=True))
+    statistics = error_statistics(the.values, window, pairs, request.score, tail)
+    error_scale, error_mean, precision = statistics
     rule = Rule()
-    series = [
-        stretch
-        for scores, split in zip(raw, the.folds, strict=True)
-        for stretch in smoothed(scores, split.calibration, rule)
-    ]
+    series: list[Floats] = []
+    for fitted, split in pairs:
+        found = errors(fitted, the.values, split.calibration, window)
+        raw = score_errors(found, request.score, tail, *statistics)
+        series += smoothed(raw, split.calibration, rule)
     threshold = false_alarms_per_day(
         series, rule, the.grid.period / SECOND, window, request.false_alarms_per_day
     )
@@ -249,71 +241,6 @@ def fit(
         files={},
     )
     return _pack(manifest, final.network, the, threshold)
-
-
-def error_statistics(
-    the: Plan, folds: list[Fitted], score: Score, tail: int
-) -> tuple[Floats, Floats | None, Floats | None]:
-    """Normal error per sensor, pooled over the folds' validation windows.
-
-    Returns:
-        Mean square of the newest `tail` frames (sensors,); for the Mahalanobis score also mean
-        (sensors,) and inverse covariance (sensors, sensors) of absolute residuals of all frames,
-        Ledoit-Wolf shrunk in units of each sensor's own deviation.
-    """
-    per_fold = [
-        errors(fold, the.values, split.validation, the.grid.window)
-        for fold, split in zip(folds, the.folds, strict=True)
-    ]
-    together = np.concatenate(
-        [found[:, -tail:].mean(axis=1, dtype=np.float64) for found in per_fold]
-    )
-    error_scale = np.maximum(together.mean(axis=0), LEAST_ERROR)
-    if score != "mahalanobis":
-        return error_scale, None, None
-    from sklearn import covariance as shrinkage
-
-    absolute = np.sqrt(
-        np.concatenate([found.reshape(-1, found.shape[2]) for found in per_fold]).astype(np.float64)
-    )
-    mean, deviation = absolute.mean(axis=0), np.maximum(absolute.std(axis=0), LEAST_ERROR**0.5)
-    covariance = cast(Floats, shrinkage.ledoit_wolf((absolute - mean) / deviation)[0])
-    return error_scale, mean, np.linalg.inv(covariance) / np.outer(deviation, deviation)
-
-
-def errors(fold: Fitted, values: Floats, ends: Ints, window: int) -> Float32s:
-    """The network's errors on some windows, shape (windows, L, sensors)."""
-    frames = scale(values, fold.center, fold.spread)
-    run = TorchRuntime(fold.network)
-    return np.concatenate(
-        [
-            run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)])[1]
-            for start in range(0, len(ends), 1024)
-        ]
-    )
-
-
-def score_errors(
-    found: Float32s,
-    score: Score,
-    tail: int,
-    error_scale: Floats,
-    error_mean: Floats | None,
-    precision: Floats | None,
-) -> Floats:
-    """Scores without a threshold, shape (windows,)."""
-    if error_mean is not None and precision is not None and score == "mahalanobis":
-        return mahalanobis(found, error_mean, precision)[0]
-    return mean_square(found, error_scale, tail)[0]
-
-
-def smoothed(raw: Floats, ends: Ints, rule: Rule) -> list[Floats]:
-    """The rule's trailing mean over each unbroken stretch of windows, frames one after another."""
-    order = np.argsort(ends)
-    raw, ends = raw[order], ends[order]
-    breaks = np.r_[True, np.diff(ends) != 1]
-    verdicts = Decision(rule).step(np.zeros(len(ends), np.int64), ends, raw, breaks)
-    return np.split(verdicts.score, np.flatnonzero(breaks)[1:])
 
 
 def export(network: Network) -> bytes:

@@ -269,9 +269,9 @@ class Framer:
         outcome[order[is_late]] = Arrival.LATE
         late += np.isfinite(values[order[is_late]]).sum(axis=0)
 
-        # Put open ticks and the rows in time into groups of (asset, tick).
+        # Put open ticks and the rows that are in time into groups of (asset, tick).
         kept = order[~is_late]
-        sort = np.lexsort((time[kept], tick[~is_late], position[~is_late]))
+        sort = np.lexsort((tick[~is_late], position[~is_late]))  # keeps the order of arrival
         kept = kept[sort]
         row_position, row_tick = position[~is_late][sort], tick[~is_late][sort]
         open_position, slot = np.nonzero(self._open_tick[here] != NEVER)

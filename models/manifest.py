@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from models.detector import Score
 from models.frame import SECOND, Grid
 
-SCHEMA_VERSION = 1
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
 LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
@@ -96,8 +95,14 @@ class FileSpec(_Strict):
 
 
 class Manifest(_Strict):
-    """bundle.json."""
+    """bundle.json.
 
+    Args:
+        digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
+            included; empty before the bundle is written.
+    """
+
+    digest: str = ""
     schema_version: Literal[1]
     created: AwareDatetime
     name: str
@@ -144,10 +149,9 @@ class Manifest(_Strict):
                     )
         return self
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest without what differs between equal runs, hence of all files."""
-        content = self.model_dump(mode="json", exclude={"created": True})
+    def own_digest(self) -> str:
+        """The digest its content leads to."""
+        content = self.model_dump(mode="json", exclude={"created", "digest"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -74,7 +74,12 @@ def timestamp_ns(text: str) -> int:
     else:
         # The standard library stops at microseconds.
         fraction = found[1][:9].ljust(9, "0") if (found := _FRACTION.search(text)) else "0"
-        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
+        try:
+            moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
+        except ValueError:
+            raise ValueError(
+                "wanted ISO 8601 with an offset or Z, or seconds since the epoch"
+            ) from None
         if moment.tzinfo is None:
             raise ValueError("has no offset; wanted one, such as Z or +01:00")
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,10 +149,15 @@ def read(
         raise RecordingError(f"{path}: line 1: column {twice!r} stands twice")
     leave = NOT_SENSORS | set(ignore) | set(IGNORED_BY_DEFAULT)
     names = tuple(sensors) if sensors else tuple(name for name in header if name not in leave)
-    if missing := [name for name in names if name not in header]:
+    if missing := [name for name in names if name not in header or name in NOT_SENSORS]:
         raise RecordingError(f"{path}: has no sensor {missing[0]!r}; found {header}")
     if not names:
         raise RecordingError(f"{path}: line 1: has no sensor column")
+    if "" in names:
+        raise RecordingError(
+            f"{path}: line 1: column {header.index('') + 1} has no name; wanted the sensor's "
+            '(left out with --ignore "")'
+        )
     first, last, _ = slice(*rows).indices(len(numbered) - 1)
     table = numbered[1:][first:last]
 
@@ -169,8 +179,7 @@ def read(
             times[row] = timestamp_ns(line[at])
         except ValueError as error:
             raise RecordingError(
-                f"{path}: line {number}, timestamp {line[at]!r}: {error}; wanted ISO 8601 with an "
-                "offset or Z, or seconds since the epoch"
+                f"{path}: line {number}, timestamp {_short(line[at])}: {error}"
             ) from None
         for index, source in enumerate(wanted):
             try:
@@ -178,12 +187,15 @@ def read(
             except ValueError:
                 if line[source].strip().lower() not in MISSING:
                     raise RecordingError(
-                        f"{path}: line {number}, column {names[index]!r}: {line[source]!r} is no "
-                        f"number (a column of text is left out with --ignore {names[index]})"
+                        f"{path}: line {number}, column {names[index]!r}: "
+                        f"{_short(line[source])} is no number "
+                        f"(a column of text is left out with --ignore {names[index]})"
                     ) from None
         if "label" in column:
             label[row] = _label(path, number, line[column["label"]])
-        name = line[column["asset"]] if "asset" in column else default_asset
+        name = line[column["asset"]].strip() if "asset" in column else default_asset
+        if not name:
+            raise RecordingError(f"{path}: line {number}, asset: is empty")
         asset[row] = assets.setdefault(name, len(assets))
     if np.isinf(values).any():
         row, index = (int(i[0]) for i in np.nonzero(np.isinf(values)))
@@ -237,6 +249,9 @@ def tracks_of(recordings: Sequence[Recording], grid: Grid) -> list[Track]:
             label = np.zeros(len(frames), np.uint8)
             row = np.full(len(frames), -1)
             if len(frames):
+                # A row so late that its tick had closed may have no frame.
+                tick = grid.tick(recording.time[rows])
+                rows = rows[np.isin(tick, frames.tick)]
                 at = np.searchsorted(frames.tick, grid.tick(recording.time[rows]))
                 newest_last = np.argsort(recording.time[rows], kind="stable")
                 row[at[newest_last]] = rows[newest_last]
@@ -275,6 +290,10 @@ def _number(text: str) -> float:
     return float(text)
 
 
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
 def asset_of(path: Path) -> str:
     """The asset a file without an `asset` column is about."""
     if _DAY_FILE.fullmatch(path.name):
@@ -291,5 +310,5 @@ def _label(path: Path, number: int, text: str) -> int:
     except ValueError:
         value = math.nan
     if value not in (0.0, 1.0):
-        raise RecordingError(f"{path}: line {number}, label {text!r}: wanted 0 or 1")
+        raise RecordingError(f"{path}: line {number}, label {_short(text)}: wanted 0 or 1")
     return int(value)

@@ -40,8 +40,9 @@ def false_alarms_per_day(
     """The lowest threshold with at most the requested false alarms per day.
 
     An alarm opens when `need` of the last `of` smoothed scores are over the threshold, that is when
-    the need-th largest of them is; alarms less than a window apart are one event. Where the data
-    are too short for the request, the threshold is their highest smoothed score.
+    the need-th largest of them is; alarms less than a window apart are one event, and on average
+    an event may last a window. Where the data are too short for the request, the threshold is
+    their highest smoothed score.
 
     Args:
         series: smoothed unscaled scores of held-out normal data, one array per unbroken stretch.
@@ -50,23 +51,13 @@ def false_alarms_per_day(
         window: frames of a window.
         requested: false alarms per day per asset.
     """
+    series = [scores for scores in series if len(scores)]
     days = sum(len(scores) for scores in series) * period_s / DAY
     highest = max([LEAST, *(float(scores.max()) for scores in series)])
     if requested * days < 3:
         return Threshold(highest, requested, False, 0.0, poisson_bound(0) / days, days)
     opening = [_opening(scores, rule) for scores in series]
-    candidates = np.unique(np.concatenate(opening))
-    candidates = candidates[np.isfinite(candidates)]
-    allowed = math.floor(requested * days)
-    # Fewer scores lie over a higher threshold, so the first allowed one is found by bisection.
-    low, high = 0, len(candidates) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if _events(opening, float(candidates[middle]), window) <= allowed:
-            high = middle
-        else:
-            low = middle + 1
-    value = max(LEAST, float(candidates[high]))
+    value = max(LEAST, _lowest(opening, highest, math.floor(requested * days), window))
     events = _events(opening, value, window)
     return Threshold(value, requested, True, events / days, poisson_bound(events) / days, days)
 
@@ -88,6 +79,41 @@ def _opening(scores: Floats, rule: Rule) -> Floats:
     padded = np.concatenate((np.full(rule.of - 1, -np.inf), scores))
     recent = np.lib.stride_tricks.sliding_window_view(padded, rule.of)
     return np.sort(recent, axis=1)[:, -rule.need]
+
+
+def _lowest(opening: list[Floats], highest: float, allowed: int, gap: int) -> float:
+    """The lowest threshold, from the highest down, with at most `allowed` events over it.
+
+    Further down events merge until everything is one alarm, so the first threshold with too many
+    ends the search, and so does one over which more than `allowed` times `gap` frames lie.
+    """
+    # Frames in order of time, each series in blocks of its own: frames of one block are one event,
+    # and so are neighbouring blocks whose nearest frames lie less than `gap` apart.
+    place = np.empty(0, np.int64)
+    for series in opening:
+        start = (place[-1] // gap + 2) * gap if len(place) else 0
+        place = np.concatenate((place, start + np.arange(len(series))))
+    scores = np.concatenate(opening)
+    order = np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()]
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+
+    def joined(block: int) -> bool:
+        return block in last and block + 1 in first and first[block + 1] - last[block] < gap
+
+    threshold, events = highest, 0
+    ranked = zip(place[order].tolist(), scores[order].tolist(), strict=True)
+    for above, (at, score) in enumerate(ranked):
+        if score < threshold:
+            if events > allowed or above > allowed * gap:
+                break
+            threshold = score
+        block = at // gap
+        events += joined(block - 1) + joined(block) + (block not in first)
+        first[block] = min(first.get(block, at), at)
+        last[block] = max(last.get(block, at), at)
+        events -= joined(block - 1) + joined(block)
+    return threshold
 
 
 def _events(opening: list[Floats], threshold: float, gap: int) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
@@ -297,7 +298,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     event = {
         "specversion": "1.0",
         "id": f"{alert.alert_id}-{alert.number}",
-        "source": f"/{instance}/{alert.stream}/{alert.asset}",
+        "source": quote(f"/{instance}/{alert.stream}/{alert.asset}"),
         "subject": alert.kind,
         "type": f"io.sensor-monitor.alert.{alert.step}",
         "time": iso(alert.time),

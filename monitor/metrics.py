@@ -123,7 +123,7 @@ class Metrics(Collector):
                     state.add_metric(
                         [stream.name, asset, one.label], float(board.state[index] == one)
                     )
-                labels = {f"label_{key}": text for key, text in stream.assets.labels[index]}
+                labels = {_label(key): text for key, text in stream.assets.labels[index]}
                 info.add_sample(
                     f"{PREFIX}asset_info", {"stream": stream.name, "asset": asset, **labels}, 1.0
                 )
@@ -238,6 +238,11 @@ class Metrics(Collector):
         build = _gauge("build_info", "Version of the daemon.", ["version", "python"])
         build.add_metric([version("sensor-monitor"), platform.python_version()], 1.0)
         yield build
+
+
+def _label(name: str) -> str:
+    """A label of a topic as Prometheus may have it: not one of ours, not one of its own."""
+    return f"label_{name}" if name == "stream" or name.startswith("__") else name
 
 
 def _gauge(

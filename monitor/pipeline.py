@@ -4,10 +4,12 @@ It changes only the arrays it holds, does no input or output and reads no clock:
 from MQTT, `replay` from a file, and equal readings give equal alerts.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import cast
 
 import numpy as np
 
@@ -113,7 +115,8 @@ class Board:
         if assets <= len(self.state):
             return
         rows = max(assets, 2 * len(self.state), 16)
-        for name in self.__slots__:
+        # Who reads along counts the assets by the states, so these are the last to grow.
+        for name in reversed([*self.__slots__]):
             array = getattr(self, name)
             fill = {"read": NEVER, "time": NEVER, "coverage": int(Coverage.WARMING)}.get(
                 name, np.nan if array.dtype == np.float64 else 0
@@ -232,12 +235,19 @@ class Pipeline:
         return [(group, np.flatnonzero(mine == i)) for i, group in enumerate(self.groups)]
 
     def _note(self, readings: Readings, now: int | None) -> None:
+        board = self.board
         row, sensor = np.nonzero(~np.isnan(readings.values))
-        at = readings.asset[row], sensor
-        np.maximum.at(self.board.read, at, readings.time[row])
-        self.board.value[at] = readings.values[row, sensor]
+        asset, time, value = readings.asset[row], readings.time[row], readings.values[row, sensor]
+        # As in a frame: the newest counts, of equal stamps the larger value.
+        at = asset, sensor
+        value = np.where(time == board.read[at], np.fmax(value, board.value[at]), value)
+        np.maximum.at(board.read, at, time)
+        newest = time == board.read[at]
+        at, value = (asset[newest], sensor[newest]), value[newest]
+        board.value[at] = value
+        np.fmax.at(board.value, at, value)
         if now is not None:
-            self.board.heard[readings.asset] = now
+            board.heard[readings.asset] = now
 
     def _step_group(
         self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
@@ -333,6 +343,7 @@ class Pipeline:
             quiet = group.assets[self.board.heard[group.assets] + patience < now]
             self.board.score[quiet] = np.nan
             self.board.share[quiet] = np.nan
+            self.board.expected[quiet] = np.nan
             quiet = quiet[self.board.state[quiet] != State.ANOMALOUS]
             self.board.state[quiet] = State.NO_DATA
 
@@ -354,12 +365,9 @@ _BATCH_CELLS = 4_000_000
 
 def _row_bytes(part: object) -> int:
     names = getattr(part, "__slots__", None) or vars(part)
-    arrays = [getattr(part, name) for name in names]
-    return sum(
-        array.itemsize * int(np.prod(array.shape[1:]))
-        for array in arrays
-        if isinstance(array, np.ndarray)
-    )
+    parts: list[object] = [getattr(part, name) for name in names]
+    arrays = [cast("Floats", part) for part in parts if isinstance(part, np.ndarray)]
+    return sum(array.itemsize * math.prod(array.shape[1:]) for array in arrays)
 
 
 def _total(out: Outcome, results: list[_Judged]) -> Outcome:

@@ -7,13 +7,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from models.frame import SECOND, Codes, Floats, Ints
-from monitor.payloads.sample import Decoder, MalformedError
+from models.frame import SECOND, Bools, Codes, Floats, Ints
+from monitor.payloads.sample import Decoder, MalformedError, Sample
 from monitor.topics import TopicPattern, is_name
 
 # A stamp further ahead of its arrival than this is a wrong clock.
 MAX_SKEW = 60 * SECOND
-LARGEST_CACHE = 100_000
+# What is remembered of topics: so many, and none longer than any topic in honest use.
+LARGEST_CACHE, LONGEST_CACHED = 100_000, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +107,31 @@ class AssetTable:
         """The index of an asset that is in the table."""
         return self._index[name]
 
-    def index(self, name: str, labels: tuple[tuple[str, str], ...]) -> int | MessageOutcome:
-        """The asset's index, a new one if there is room; else why not."""
+    def refusal(self, name: str, labels: tuple[tuple[str, str], ...]) -> MessageOutcome | None:
+        """Why the asset can have no index, if so."""
         index = self._index.get(name)
         if index is not None:
-            return index if self.labels[index] == labels else MessageOutcome.AMBIGUOUS_ASSET
-        if len(self.names) >= self.limit:
-            return MessageOutcome.ASSET_LIMIT
-        self._index[name] = len(self.names)
-        self.names.append(name)
-        self.labels.append(labels)
-        return len(self.names) - 1
+            return None if self.labels[index] == labels else MessageOutcome.AMBIGUOUS_ASSET
+        return None if len(self.names) < self.limit else MessageOutcome.ASSET_LIMIT
+
+    def index(self, name: str, labels: tuple[tuple[str, str], ...]) -> int:
+        """The index of an asset that is not refused, a new one if it is not in the table."""
+        index = self._index.setdefault(name, len(self.names))
+        if index == len(self.names):
+            self.names.append(name)
+            self.labels.append(labels)
+        return index
 
 
 @dataclass(slots=True)
 class _Sender:
-    """What is known of a topic; the index is asked for once its first reading is good."""
+    """What is known of a topic.
+
+    Args:
+        asset, labels: as the topic names them.
+        sensor: index of the sensor the topic names; None where it names none, -1 if unknown.
+        index: of the asset, -1 until its first good reading.
+    """
 
     asset: str
     labels: tuple[tuple[str, str], ...]
@@ -160,7 +170,7 @@ class Reader:
         self._largest = largest
         self._accept_retained = accept_retained
         self._timed = timed
-        self._senders: dict[str, _Sender | MessageOutcome] = {}
+        self._senders: dict[str, _Sender | None] = {}
         self._sensor_index = {name: i for i, name in enumerate(sensors.names)}
 
     def read(
@@ -180,113 +190,113 @@ class Reader:
             The readings, and a MessageOutcome per message; ACCEPTED is yet to be confirmed by
             what becomes of its rows.
         """
-        outcome = np.zeros(len(messages), np.uint8)
-        assets: list[int] = []
+        outcome = np.full(len(messages), MessageOutcome.NO_SENSOR, np.uint8)
+        senders: list[_Sender] = []
         times: list[int] = []
         rows: list[list[float]] = []
         origins: list[int] = []
         for index, message in enumerate(messages):
-            try:
-                found = self._rows(message, reject)
-            except MalformedError as error:
-                outcome[index] = MessageOutcome.MALFORMED
-                if explain:
-                    explain(f"the payload {error}")
+            if message.retained and not self._accept_retained:
+                outcome[index] = MessageOutcome.RETAINED
                 continue
+            if len(message.payload) > self._largest:
+                outcome[index] = MessageOutcome.TOO_LARGE
+                continue
+            try:
+                samples = self._decode(message.payload)
             except Exception as error:
                 # Whatever a payload does to a format, the message is counted and the next one read.
                 outcome[index] = MessageOutcome.MALFORMED
                 if explain:
-                    explain(f"the payload could not be read ({type(error).__name__})")
+                    known = isinstance(error, MalformedError)
+                    why = error if known else f"could not be read ({type(error).__name__})"
+                    explain(f"the payload {why}")
                 continue
-            if isinstance(found, MessageOutcome):
-                outcome[index] = found
+            sender = self._sender(message.topic)
+            if sender is None:
+                outcome[index] = MessageOutcome.NO_ASSET
                 continue
-            for asset, time, values in found:
-                assets.append(asset)
-                times.append(time)
-                rows.append(values)
+            for sample in samples:
+                senders.append(sender)
+                times.append(message.arrival if sample.time is None else sample.time)
+                rows.append(self._row(sender, sample, reject))
                 origins.append(index)
+        time, origin = np.array(times, np.int64), np.array(origins, np.int64)
         values = np.array(rows, np.float64).reshape(len(rows), len(self.sensors.names))
+        future = np.zeros(len(rows), bool)
+        if self._timed:
+            arrival = np.array([message.arrival for message in messages], np.int64)
+            future = time > arrival[origin] + MAX_SKEW
+        values = self._good(values, future, reject)
+        empty = np.isnan(values).all(axis=1)
+        became = np.select(
+            [future, empty],
+            [np.uint8(MessageOutcome.FUTURE), np.uint8(MessageOutcome.NO_SENSOR)],
+            np.uint8(MessageOutcome.ACCEPTED),
+        )
+        asset = np.array([sender.index for sender in senders], np.int64)
+        for row in np.flatnonzero(asset < 0).tolist():
+            sender = senders[row]
+            refusal = self.assets.refusal(sender.asset, sender.labels)
+            if refusal is not None:
+                became[row] = refusal
+            elif became[row] == MessageOutcome.ACCEPTED:
+                # Only a good reading makes an asset.
+                asset[row] = sender.index = self.assets.index(sender.asset, sender.labels)
+        np.minimum.at(outcome, origin, became)
+        kept = became == MessageOutcome.ACCEPTED
+        return Readings(asset[kept], time[kept], values[kept], origin[kept]), outcome
+
+    def _row(
+        self, sender: _Sender, sample: Sample, reject: Callable[[int, str, int], None]
+    ) -> list[float]:
+        """The values of a sample at their sensors' places."""
+        if sender.sensor is None:
+            for sensor, reason in sample.rejected:
+                reject(sensor, reason, 1)
+            return sample.values
+        values = [math.nan] * len(self.sensors.names)
+        if sender.sensor >= 0:
+            for _, reason in sample.rejected:
+                reject(sender.sensor, reason, 1)
+            values[sender.sensor] = sample.values[0]
+        return values
+
+    def _good(
+        self, values: Floats, future: Bools, reject: Callable[[int, str, int], None]
+    ) -> Floats:
+        """The values as readings, NaN where they are none."""
         with np.errstate(over="ignore"):
             values = values * self.sensors.scale + self.sensors.offset
-        infinite = np.isinf(values)
-        outside = ~infinite & ((values < self.sensors.low) | (values > self.sensors.high))
-        for refused, reason in ((infinite, "not-finite"), (outside, "out-of-range")):
+        ahead = ~np.isnan(values) & future[:, None]
+        infinite = np.isinf(values) & ~ahead
+        outside = (values < self.sensors.low) | (values > self.sensors.high)
+        outside &= ~ahead & ~infinite
+        for refused, reason in (
+            (ahead, "future"),
+            (infinite, "not-finite"),
+            (outside, "out-of-range"),
+        ):
             for sensor in np.flatnonzero(refused.any(axis=0)):
                 reject(int(sensor), reason, int(refused[:, sensor].sum()))
-            values[refused] = np.nan
-        readings = Readings(
-            np.array(assets, np.int64),
-            np.array(times, np.int64),
-            values,
-            np.array(origins, np.int64),
-        )
-        empty = np.isnan(values).all(axis=1)
-        if empty.any():
-            outcome[readings.message[empty]] = MessageOutcome.NO_SENSOR
-            kept = ~empty
-            readings = Readings(
-                readings.asset[kept], readings.time[kept], values[kept], readings.message[kept]
-            )
-            outcome[readings.message] = MessageOutcome.ACCEPTED
-        return readings, outcome
+            values[refused] = math.nan
+        return values
 
-    def _rows(
-        self, message: Message, reject: Callable[[int, str, int], None]
-    ) -> list[tuple[int, int, list[float]]] | MessageOutcome:
-        if message.retained and not self._accept_retained:
-            return MessageOutcome.RETAINED
-        if len(message.payload) > self._largest:
-            return MessageOutcome.TOO_LARGE
-        sender = self._senders.get(message.topic)
-        if sender is None:
-            sender = self._sender(message.topic)
-        if isinstance(sender, MessageOutcome):
-            return sender
-        found: list[tuple[int, int, list[float]]] = []
-        outcome = MessageOutcome.NO_SENSOR
-        for sample in self._decode(message.payload):
-            for sensor, reason in sample.rejected:
-                reject(sensor if sender.sensor is None else sender.sensor, reason, 1)
-            values = sample.values
-            if sender.sensor is not None:
-                values = [math.nan] * len(self.sensors.names)
-                values[sender.sensor] = sample.values[0]
-            time = message.arrival if sample.time is None else sample.time
-            if self._timed and time > message.arrival + MAX_SKEW:
-                for sensor, value in enumerate(values):
-                    if not math.isnan(value):
-                        reject(sensor, "future", 1)
-                outcome = MessageOutcome.FUTURE
-                continue
-            if all(map(math.isnan, values)):
-                continue
-            if sender.index < 0:
-                index = self.assets.index(sender.asset, sender.labels)
-                if isinstance(index, MessageOutcome):
-                    return index
-                sender.index = index
-            found.append((sender.index, time, values))
-        return found or outcome
-
-    def _sender(self, topic: str) -> _Sender | MessageOutcome:
+    def _sender(self, topic: str) -> _Sender | None:
+        """Who sends on a topic; None where it names no asset."""
+        if topic in self._senders:
+            return self._senders[topic]
         match = self._pattern.match(topic)
-        sensor = None
-        known: _Sender | MessageOutcome
+        sender = None
         if (
-            match is None
-            or match.asset is None
-            or not all(is_name(text) for text in (match.asset, *dict(match.labels).values()))
+            match is not None
+            and match.asset is not None
+            and all(is_name(text) for text in (match.asset, *dict(match.labels).values()))
         ):
-            known = MessageOutcome.NO_ASSET
-        elif match.sensor is not None and match.sensor not in self._sensor_index:
-            known = MessageOutcome.NO_SENSOR
-        else:
-            if match.sensor is not None:
-                sensor = self._sensor_index[match.sensor]
-            known = _Sender(match.asset, match.labels, sensor)
-        if len(self._senders) >= LARGEST_CACHE:
-            self._senders.clear()
-        self._senders[topic] = known
-        return known
+            sensor = None if match.sensor is None else self._sensor_index.get(match.sensor, -1)
+            sender = _Sender(match.asset, match.labels, sensor)
+        if len(topic) <= LONGEST_CACHED:
+            if len(self._senders) >= LARGEST_CACHE:
+                self._senders.clear()
+            self._senders[topic] = sender
+        return sender

@@ -62,9 +62,13 @@ class Stream:
             renotify=round(alerts.renotify * SECOND),
             expire=round(alerts.expire * SECOND),
         )
+        try:
+            decode = FORMATS[config.payload](self.sensors.paths, config.time)
+        except ValueError as error:
+            raise ConfigError(f'stream "{self.name}": the path {error}') from None
         self.reader = Reader(
             self.pattern,
-            FORMATS[config.payload](self.sensors.paths, config.time),
+            decode,
             self.sensors,
             self.assets,
             largest=int(config.max_payload),

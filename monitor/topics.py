@@ -86,6 +86,8 @@ class TopicPattern:
         parts = topic.split("/")
         if len(parts) != len(self.levels):
             return None
+        if self.names[0] is not None and topic.startswith("$"):
+            return None  # a filter that starts with a wildcard leaves the broker's own topics out
         asset = sensor = None
         labels: list[tuple[str, str]] = []
         for part, (level, name) in zip(parts, self._pairs(), strict=True):
@@ -104,7 +106,7 @@ class TopicPattern:
         """Fill the pattern in, the reverse of match.
 
         Raises:
-            ValueError: if a placeholder has no value, or a value holds ``/``, ``+`` or ``#``.
+            ValueError: if a placeholder has no value, or one that cannot stand there.
         """
         parts: list[str] = []
         for level, name in self._pairs():
@@ -114,7 +116,7 @@ class TopicPattern:
             value = values.get(name)
             if value is None:
                 raise ValueError(f"{self.text} needs a value for {{{name}}} (--label {name}=VALUE)")
-            if not is_name(value):
+            if not is_name(value) or (not parts and value.startswith("$")):
                 raise ValueError(f"{name} = {value!r} cannot stand in a topic level")
             parts.append(value)
         return "/".join(parts)

@@ -34,8 +34,8 @@ class WindowPca(Network):
         scatter = (flat - mean).T @ (flat - mean)  # (L*m, L*m)
         variance, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(scatter))  # ascending
         variance, vectors = variance.flip(0).clamp_min(0), vectors.flip(1)
-        kept = variance.cumsum(0) / variance.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        code = min(int((kept < self.variance).sum()) + 1, len(kept) - 1 or 1)
+        short = variance.cumsum(0) < self.variance * variance.sum()
+        code = min(int(short.sum()) + 1, len(variance) - 1 or 1)
         vectors = vectors[:, :code]
         # A component's sign is arbitrary; fix it so that equal data give equal weights.
         largest = vectors.abs().argmax(0)

@@ -48,6 +48,9 @@ def parse(path: str) -> tuple[Step, ...]:
             raise ValueError(f"{path!r}: ends in a dot")
     if not steps:
         raise ValueError("is empty; wanted a path such as ENERGY.Current")
+    for step, after in zip(steps, (*steps[1:], None), strict=True):
+        if isinstance(step, tuple) and not isinstance(after, str):
+            raise ValueError(f"{path!r}: wanted a key of the item that [key=value] chooses")
     return tuple(steps)
 
 
@@ -89,37 +92,52 @@ def _step(document: object, step: Step) -> object:
         key, value = step
         for item in items:
             if isinstance(item, dict):
-                named = cast("dict[str, object]", item).get(key, MISSING)
-                if named is not MISSING and _text(named) == value:
+                named = cast("dict[str, object]", item).get(key)
+                if named == value or (named.__class__ is not str and _text(named) == value):
                     return cast("object", item)
     return MISSING
 
 
+def _text(value: object) -> str | None:
+    """A key's value as the payload spells it; None for what nothing is chosen by."""
+    if value is True or value is False:
+        return "true" if value else "false"
+    # Of integers with more digits Python refuses to make a text.
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**64):
+        return str(value)
+    return None
+
+
 def place(document: dict[str, Any], path: str, value: object) -> None:
-    """Put a value where the path leads, making what is missing; the reverse of `compiled`."""
-    target: Any = document
+    """Put a value where the path leads, making what is missing; the reverse of `compiled`.
+
+    Raises:
+        ValueError: if what other paths have put there leaves no room for it.
+    """
     steps = parse(path)
+    there: object = document
     for step, after in zip(steps, (*steps[1:], None), strict=True):
-        fresh: Any = {} if after is None or isinstance(after, str) else []
-        if isinstance(step, str):
-            target[step] = value if after is None else target.get(step, fresh)
-            target = target[step]
-            continue
-        if isinstance(step, tuple):
-            key, wanted = step
-            index = next((i for i, item in enumerate(target) if item.get(key) == wanted), None)
-            if index is None:
-                target.append({key: wanted})
-                index = len(target) - 1
-        else:
-            index = step
-            target.extend([None] * (index + 1 - len(target)))
-        if after is None:
-            target[index] = value
-        elif target[index] is None:
-            target[index] = fresh
-        target = target[index]
+        fresh: Any = {} if isinstance(after, str) else []
+        there = _put(there, step, value if after is None else fresh)
+    if there is not value:
+        raise ValueError(f"{path!r}: no payload can have a value here beside the other paths'")
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
+def _put(holder: object, step: Step, value: object) -> object:
+    """Put a value at a step unless something else is there; return what is there then."""
+    there = _step(holder, step)
+    taken = there is not MISSING and there is not None
+    if taken and not (isinstance(there, float) and isinstance(value, float)):
+        return there
+    if isinstance(step, str) and isinstance(holder, dict):
+        cast("dict[str, object]", holder)[step] = value
+        return value
+    if not isinstance(step, str) and isinstance(holder, list):
+        items = cast("list[object]", holder)
+        if isinstance(step, int):
+            items.extend([None] * (step + 1 - len(items)))
+            items[step] = value
+            return value
+        items.append(dict([step]))
+        return items[-1]
+    return MISSING

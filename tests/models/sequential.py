@@ -1,0 +1,144 @@
+"""The contract's words on frames, holds and windows, one reading and one frame at a time."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from models.frame import Coverage, Grid
+
+
+class Row(NamedTuple):
+    """One row of readings as it arrives."""
+
+    asset: int
+    time: int
+    values: tuple[float, ...]  # NaN where there is no reading
+
+
+class Frame(NamedTuple):
+    """One frame of one asset."""
+
+    asset: int
+    tick: int
+    values: tuple[float | None, ...]  # None in a gap
+    age: tuple[int, ...]  # None's age says nothing
+    coverage: Coverage
+    run: int
+
+
+@dataclass
+class _Asset:
+    cells: dict[int, dict[int, tuple[int, float]]] = field(default_factory=dict)
+    heard: list[tuple[int, int | None]] = field(default_factory=list)  # event time, now
+    closed: dict[int, dict[int, float]] = field(default_factory=dict)
+    newest_closed: float = -math.inf
+
+
+class SequentialFramer:
+    """What `Framer` must do, slowly."""
+
+    def __init__(self, grid: Grid, lateness: int) -> None:
+        self.grid = grid
+        self.lateness = lateness
+        self.assets: dict[int, _Asset] = {}
+
+    def tick(self, time: int) -> int:
+        """The k of [kP - P/2, kP + P/2), in whole numbers."""
+        return (2 * time + self.grid.period) // (2 * self.grid.period)
+
+    def _end(self, tick: int) -> float:
+        return (2 * tick + 1) * self.grid.period  # doubled, so that it is whole
+
+    def _close(self, asset: _Asset, now: int | None) -> None:
+        newest = max((time for time, _ in asset.heard), default=None)
+        if newest is not None:
+            ended = (2 * (newest - self.lateness) - self.grid.period) // (2 * self.grid.period)
+            asset.newest_closed = max(asset.newest_closed, ended)
+        for tick in sorted(asset.cells):
+            past = [at for time, at in asset.heard if 2 * time >= self._end(tick)]
+            last = asset.heard[-1][1]
+            is_passed = tick <= asset.newest_closed
+            has_waited = now is not None and past and past[0] + self.lateness <= now  # pyright: ignore[reportOptionalOperand]
+            is_silent = (
+                now is not None
+                and last is not None
+                and last + self.grid.period + self.lateness <= now
+            )
+            if is_passed or has_waited or is_silent:
+                cells = asset.cells.pop(tick)
+                asset.closed[tick] = {sensor: value for sensor, (_, value) in cells.items()}
+                asset.newest_closed = max(asset.newest_closed, tick)
+
+    def advance(self, now: int) -> None:
+        """Time passes."""
+        for asset in self.assets.values():
+            self._close(asset, now)
+
+    def take(self, row: Row, now: int | None = None) -> str:
+        """A row arrives."""
+        asset = self.assets.setdefault(row.asset, _Asset())
+        tick = self.tick(row.time)
+        is_late = tick <= asset.newest_closed
+        asset.heard.append((row.time, now))
+        outcome = "late"
+        if not is_late:
+            outcome = "duplicate"
+            cells = asset.cells.setdefault(tick, {})
+            for sensor, value in enumerate(row.values):
+                if math.isnan(value) or cells.get(sensor) == (row.time, value):
+                    continue
+                outcome = "accepted"
+                cells[sensor] = max(cells.get(sensor, (row.time, value)), (row.time, value))
+        self._close(asset, None)
+        return outcome
+
+    def finish(self) -> None:
+        """The input ends."""
+        for asset in self.assets.values():
+            asset.newest_closed = max([asset.newest_closed, *asset.cells])
+            self._close(asset, None)
+
+    def frames(self, sensors: int) -> list[Frame]:
+        """All closed frames, by asset and tick."""
+        return [
+            frame
+            for asset in sorted(self.assets)
+            for frame in self._held(asset, self.assets[asset].closed, sensors)
+        ]
+
+    def _held(self, asset: int, measured: dict[int, dict[int, float]], sensors: int) -> list[Frame]:
+        hold, length = self.grid.max_hold, self.grid.window
+        ticks: list[int] = []
+        for tick in sorted(measured):
+            if ticks:
+                ticks += range(ticks[-1] + 1, min(ticks[-1] + hold + 1, tick))
+            ticks.append(tick)
+        out: list[Frame] = []
+        for tick in ticks:
+            newest = [
+                max((k for k in measured if k <= tick and sensor in measured[k]), default=None)
+                for sensor in range(sensors)
+            ]
+            age = tuple(hold + 1 if k is None else tick - k for k in newest)
+            values = tuple(
+                None if k is None or tick - k > hold else measured[k][sensor]
+                for sensor, k in enumerate(newest)
+            )
+            follows = bool(out) and out[-1].tick == tick - 1
+            run = 0 if None in values else (out[-1].run if follows else 0) + 1
+            out.append(Frame(asset, tick, values, age, Coverage.WARMING, run))
+            window = out[-length:]
+            out[-1] = out[-1]._replace(coverage=self._coverage(window, sensors))
+        return out
+
+    def _coverage(self, window: Sequence[Frame], sensors: int) -> Coverage:
+        length = self.grid.window
+        if len(window) < length:
+            return Coverage.WARMING
+        whole = window[-1].tick - window[0].tick == length - 1
+        if not whole or any(value is None for frame in window for value in frame.values):
+            return Coverage.GAP
+        long_held = sum(age > 1 for frame in window for age in frame.age)
+        allowed = self.grid.max_held * length * sensors
+        return Coverage.HELD if long_held > allowed else Coverage.COMPLETE

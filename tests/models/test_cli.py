@@ -1,0 +1,386 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from models import bundle
+from models.cli import main
+from tests.models.plant import values, write_csv
+
+ROOT = Path(__file__).parents[2]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs sensor-trainer in this process, to its exit code."""
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["sensor-trainer", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        code = left.value.code
+        return Done(code if isinstance(code, int) else 0, out, err)
+
+    return call
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    """A recording of normal operation."""
+    return write_csv(tmp_path / "plant.csv", values(400))
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """A labelled recording with a fault in the flow, in the second file of a folder's order."""
+    numbers = values(300, seed=1)
+    numbers[200:240, 1] -= 8
+    label = [int(200 <= row < 240) for row in range(300)]
+    return write_csv(tmp_path / "today.csv", numbers, label=label, start=1_790_100_000)
+
+
+def test_a_machine_is_learnt_scored_judged_and_shown(
+    run: Run, plant: Path, faulty: Path, tmp_path: Path
+) -> None:
+    folder, scores = tmp_path / "bundles" / "plant", tmp_path / "out" / "scores.csv"
+
+    fitted = run("fit", plant, "--out", folder, "--model", "pca", "--window", "8")
+    scored = run("score", folder, faulty, "--out", scores)
+    judged = run("evaluate", folder, faulty)
+    shown = run("inspect", folder)
+
+    assert [done.code for done in (fitted, scored, judged, shown)] == [0, 0, 0, 0]
+    assert "windows of 8 frames of 1 s: 393 kept (100.0%)" in fitted.out
+    assert "validation loss" in fitted.out
+    assert "with 95 % confidence" in fitted.out
+    assert "warning:" in fitted.err
+    assert "cannot support 0.1 false alarms per day (wanted 30 days)" in fitted.err
+    assert bundle.load(folder).digest[:16] in fitted.out
+    assert scored.out == ""
+    assert "event_recall" in judged.out
+    assert "always-alarm" in judged.out
+    for text in ("plant", "pca", "current", "flow", "heat", "plant.csv", "0:400"):
+        assert text in shown.out
+    assert sorted(path.name for path in tmp_path.rglob(".*")) == []
+
+
+def test_scores_csv_has_a_row_per_frame_in_the_inputs_own_spelling(
+    run: Run, pristine: Path, tmp_path: Path
+) -> None:
+    numbers = values(60, seed=1)
+    stamps = [f"2026-09-21T14:{row // 60:02d}:{row % 60:02d}+02:00" for row in range(60)]
+    lines = [
+        f"{stamps[row]},p7,{','.join(map(str, numbers[row]))}" for row in range(60) if row != 30
+    ]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(["timestamp,asset,current,flow,heat", *lines]))
+
+    assert run("score", pristine, data, "--out", tmp_path / "scores.csv").code == 0
+
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        *("timestamp", "asset", "score", "raw", "alert"),
+        *("share:current", "share:flow", "share:heat"),
+    ]
+    spelled = [*stamps[:30], "2026-09-21T12:00:30Z", *stamps[31:]]
+    assert [row["timestamp"] for row in rows] == spelled
+    assert {row["asset"] for row in rows} == {"p7"}
+    assert {row["alert"] for row in rows} == {"0"}
+    for index, row in enumerate(rows):
+        shares = [row[key] for key in row if key.startswith("share:")]
+        if index < 7:
+            assert [row["score"], row["raw"], *shares] == [""] * 5
+        else:
+            assert float(row["score"]) > 0
+            assert float(row["raw"]) > 0
+            assert sum(map(float, shares)) == pytest.approx(1, abs=1e-5)
+    raw = np.array([float(row["raw"]) for row in rows[7:]])
+    assert float(rows[20]["score"]) == pytest.approx(raw[9:14].mean(), rel=1e-5)
+
+
+def test_alert_is_1_while_the_verdict_is_anomalous(
+    run: Run, pristine: Path, faulty: Path, tmp_path: Path
+) -> None:
+    run("score", pristine, faulty, "--out", tmp_path / "scores.csv")
+
+    with (tmp_path / "scores.csv").open() as file:
+        alert = np.array([int(row["alert"]) for row in csv.DictReader(file)])
+    assert alert[205:240].all()
+    assert not alert[:200].any()
+
+
+def test_evaluate_gives_json_per_file_mean_pooled_and_always_alarm(
+    run: Run, pristine: Path, faulty: Path, tmp_path: Path
+) -> None:
+    second = write_csv(tmp_path / "other.csv", values(100, seed=2), label=[0] * 100)
+
+    report = json.loads(run("evaluate", pristine, faulty, second, "--json").out)
+
+    assert list(report["files"]) == [str(faulty), str(second)]
+    assert report["pooled"]["event_recall"] == 1
+    assert report["pooled"]["events"] == 1
+    assert report["files"][str(second)]["event_recall"] is None
+    assert report["mean"]["windows"] == (293 + 93) / 2
+    assert report["always-alarm"]["pooled"]["far"] == 1
+    assert report["rows_seen_in_training"] == 0
+    for figures in (report["pooled"], report["mean"], *report["files"].values()):
+        assert figures.keys() >= {
+            *("f1", "mcc", "precision", "recall", "far", "mar", "auc_pr", "auc_roc"),
+            *("event_precision", "event_recall", "event_f1", "detection_delay_s"),
+            *("false_alarms_per_day", "time_in_alert_ratio", "prevalence", "windows"),
+            "unscored_ratio",
+        }
+
+
+def test_evaluate_without_labels_gives_the_alarm_figures_and_counts_rows_seen(
+    run: Run, plant: Path, tmp_path: Path
+) -> None:
+    run("fit", plant, "--out", tmp_path / "b", "--model", "pca", "--rows", "100:")
+
+    report = json.loads(run("evaluate", tmp_path / "b", plant, "--json").out)
+    told = run("evaluate", tmp_path / "b", plant, "--rows", ":150").out
+
+    assert report["rows_seen_in_training"] == 300
+    assert "always-alarm" not in report
+    assert report["pooled"].keys() == {
+        *("windows", "unscored_ratio", "time_in_alert_ratio", "alerts", "alerts_per_day")
+    }
+    assert "50 of these rows were trained on" in told
+
+
+def test_inspect_gives_the_manifest_as_json(run: Run, pristine: Path) -> None:
+    shown = json.loads(run("inspect", pristine, "--json").out)
+
+    assert shown == json.loads((pristine / "bundle.json").read_text())
+    assert shown["digest"] == bundle.load(pristine).digest
+
+
+def test_names_with_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "plant.csv", values(400))
+    path.write_text(path.read_text().replace("flow", "flow[bold]", 1))
+    folder = tmp_path / "p[red]"
+
+    assert run("fit", path, "--out", folder, "--model", "pca").code == 0
+    shown = run("inspect", folder)
+
+    assert "flow[bold]" in shown.out
+    assert "p[red]" in shown.out
+
+
+def test_windows_with_labels_are_left_out_and_counted(
+    run: Run, faulty: Path, tmp_path: Path
+) -> None:
+    done = run("fit", faulty, "--out", tmp_path / "b", "--model", "pca", "--window", "8")
+
+    assert "windows of 8 frames of 1 s: 246 kept (84.0%), left out: 47 labelled" in done.out
+
+
+def test_sensors_period_and_settings_are_taken_from_the_command_line(
+    run: Run, plant: Path, tmp_path: Path
+) -> None:
+    arguments = ["--sensors", "heat,current", "--period", "2", "--window", "8", "--seed", "4"]
+    arguments += ["--set", "hidden=[12,3]", "--set", "epochs=1", "--set", "tail=5", "--jobs", "1"]
+
+    done = run("fit", plant, "--out", tmp_path / "b", "--model", "stacked", *arguments)
+
+    manifest, _ = bundle.verify(tmp_path / "b")
+    assert done.code == 0
+    assert [sensor.name for sensor in manifest.sensors] == ["heat", "current"]
+    assert (manifest.period_ns, manifest.window, manifest.tail) == (2_000_000_000, 8, 5)
+    assert manifest.parameters == {"hidden": (12, 3)}
+    assert (manifest.training.seed, manifest.training.epochs) == (4, 1)
+
+
+def test_an_existing_output_is_left_alone_unless_forced(
+    run: Run, plant: Path, pristine: Path, tmp_path: Path
+) -> None:
+    folder, scores = tmp_path / "b", tmp_path / "scores.csv"
+    fit = ("fit", plant, "--out", folder, "--model", "pca")
+    score = ("score", pristine, plant, "--out", scores)
+
+    assert [run(*command).code for command in (fit, score)] == [0, 0]
+    refused = [run(*command) for command in (fit, score)]
+    assert [done.code for done in refused] == [73, 73]
+    assert all("exists; --force replaces it" in done.err for done in refused)
+    before = scores.read_text()
+    assert [run(*command, "--force").code for command in (fit, score)] == [0, 0]
+    assert bundle.load(tmp_path / "b.previous").digest == bundle.load(folder).digest
+    assert (tmp_path / "scores.csv.previous").read_text() == scores.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Usage"),
+        (["guess"], 2, "No such command"),
+        (["fit"], 2, "Missing argument"),
+        (["fit", "{plant}"], 2, "Missing option '--out'"),
+        (["fit", "{plant}", "--out", "{new}", "--model", "guess"], 2, "wanted one of pca, stacked"),
+        (["fit", "{plant}", "--out", "{new}", "--set", "x=1"], 2, "--set x=1: no such key"),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--window", "1"],
+            2,
+            "--window': Input should be greater than or equal to 2",
+        ),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--seed", "-1"],
+            2,
+            "--seed': Input should be greater than or equal to 0",
+        ),
+        (["fit", "{plant}", "--out", "{new}", "--period", "0"], 2, "--period 0: wanted 1e-06 to"),
+        (["fit", "{plant}", "--out", "{new}", "--period", "nan"], 2, "--period nan: wanted"),
+        (["fit", "{plant}", "--out", "{new}", "--period", "inf"], 2, "--period inf: wanted"),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--false-alarms-per-day", "nan"],
+            2,
+            "--false-alarms-per-day nan: wanted",
+        ),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "5"], 2, "--rows 5: wanted A:B"),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "a:b"], 2, "--rows a:b: wanted A:B"),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "-5:9"], 2, "--rows -5:9: wanted A:B"),
+        (["fit", "{plant}", "{plant}", "--out", "{new}", "--rows", "0:9"], 2, "is for one file"),
+        (["fit", "{plant}", "--out", "/"], 2, "wanted a path that ends in a name"),
+        (["fit", "{plant}", "--out", "{new}", "--sensors", "speed"], 65, "has no sensor 'speed'"),
+        (["fit", "{plant}", "--out", "{new}", "--sensors", "flow,flow"], 2, "has 'flow' twice"),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "0:90"], 65, "too little normal data"),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "9:9"], 65, "holds no rows"),
+        (["fit", "{plant}", "--out", "{new}", "--rows", "9:10"], 65, "no period can be told"),
+        (["fit", "{text}", "--out", "{new}"], 65, "line 2, column 'mode': 'on' is no number"),
+        (["fit", "{plant}", "--model", "pca", "--out", "{new}", "--strict"], 65, "cannot support"),
+        (["fit", "{nowhere}", "--out", "{new}"], 66, "nowhere.csv: no such file or folder"),
+        (["fit", "{plant}", "--out", "{plant}/b"], 73, "cannot be written"),
+        (["score", "{broken}", "{plant}", "--out", "{new}"], 65, "model.onnx: is missing"),
+        (["score", "{nowhere}", "{plant}", "--out", "{new}"], 66, "no such bundle"),
+        (["score", "{pristine}", "{nowhere}", "--out", "{new}"], 66, "no such file or folder"),
+        (["score", "{pristine}", "{text}", "--out", "{new}"], 65, "has no sensor 'current'"),
+        (["score", "{pristine}", "{plant}", "--out", "{plant}/s"], 73, "cannot be written"),
+        (["evaluate", "{broken}", "{plant}"], 65, "model.onnx: is missing"),
+        (["inspect", "{broken}"], 65, "model.onnx: is missing"),
+        (["inspect", "{nowhere}"], 66, "no such bundle"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message_and_an_exit_code(
+    run: Run,
+    plant: Path,
+    pristine: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    (tmp_path / "text.csv").write_text("timestamp,mode\n0,on\n")
+    (tmp_path / "broken").mkdir()
+    for name in ("bundle.json", "weights.safetensors", "golden.safetensors"):
+        (tmp_path / "broken" / name).write_bytes((pristine / name).read_bytes())
+    places = {
+        "plant": plant,
+        "pristine": pristine,
+        "text": tmp_path / "text.csv",
+        "broken": tmp_path / "broken",
+        "new": tmp_path / "new",
+        "nowhere": tmp_path / "nowhere.csv",
+    }
+
+    done = run(*(argument.format(**places) for argument in arguments))
+
+    assert done.code == code
+    # Usage errors are drawn in a frame by the library of the command line.
+    said = re.sub(r"[\s│]+", " ", done.out + done.err)
+    assert message in said
+    assert "Traceback" not in said
+    if code != 2:
+        assert done.err.startswith("sensor-trainer: ")
+        assert done.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_fault_of_our_own_is_70_with_a_traceback(
+    run: Run, pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.bundle.load", lambda folder: 1 / 0)  # pyright: ignore[reportUnknownLambdaType]
+
+    done = run("inspect", pristine)
+
+    assert done.code == 70
+    assert "ZeroDivisionError" in done.err
+    assert done.err.endswith("please report it with the lines above\n")
+
+
+def python(code: str, *arguments: str | Path) -> Done:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_without_torch_fit_says_what_to_install_and_the_other_commands_work(
+    pristine: Path, plant: Path, faulty: Path, tmp_path: Path
+) -> None:
+    without = """
+import sys
+for name in ("torch", "sklearn", "onnx"):
+    sys.modules[name] = None
+from models.cli import main
+main()
+"""
+    fit = python(without, "fit", plant, "--out", tmp_path / "new")
+    score = python(without, "score", pristine, faulty, "--out", tmp_path / "scores.csv")
+    judged = python(without, "evaluate", pristine, faulty, "--json")
+
+    assert (fit.code, fit.out) == (69, "")
+    assert 'pip install "sensor-monitor[train]" (torch is missing)' in fit.err
+    assert (score.code, score.err) == (0, "")
+    assert json.loads(judged.out)["pooled"]["auc_pr"] > 0.5
+
+
+def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -> None:
+    code = """
+import sys
+from models.cli import app
+for command in ([], ["fit"], ["score"], ["evaluate"], ["inspect"], ["--version"]):
+    try:
+        app([*command, *([] if command == ["--version"] else ["--help"])])
+    except SystemExit as left:
+        assert not left.code
+print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
+"""
+    done = python(code)
+
+    assert done.code == 0, done.err
+    assert done.out.endswith("[]\n")
+    assert done.out.count("Example: sensor-trainer") == 4
+    assert "without point adjustment" in re.sub(r"\s+", " ", done.out)
+    assert "bundle schema 1" in done.out
+
+
+def test_the_console_script_is_this_program() -> None:
+    (script,) = entry_points(group="console_scripts", name="sensor-trainer")
+
+    assert script.load() is main
