@@ -54,6 +54,12 @@ class Plant:
     def frames(self) -> int:
         return len(ASSETS) * TICKS
 
+    @property
+    def unscored(self) -> str:
+        """Lines of a stream that reads the same and has no model."""
+        lines = [line for line in self.stream.splitlines() if not line.startswith("model")]
+        return "\n".join([*lines, "[stream.sensors]", 'speed = "speed"'])
+
     def of(self, *assets: str) -> list[Event]:
         """The messages of some assets, in order."""
         return [event for event in self.messages if event[0].split("/")[1] in assets]

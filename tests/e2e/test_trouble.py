@@ -66,6 +66,23 @@ def test_a_lost_session_and_a_reconnect_are_counted(
     assert daemon.metric("mqtt_connected") == 1
 
 
+def test_a_broker_that_has_forgotten_what_it_retained_is_told_again(
+    plant: Plant, broker: Mosquitto, start: Callable[..., Daemon]
+) -> None:
+    daemon = start(broker.port, stream=plant.unscored).await_ready()  # its state never changes
+    with Machine(broker) as machine, Listener(broker, "edge-1") as listener:
+        machine.play(plant.of("p1")[:1])
+        listener.wait_for(lambda _: listener.state("p1").get("state") == "uncalibrated")
+
+        broker.kill()
+    daemon.await_status("/readyz", 503)
+    broker.start()
+
+    with Listener(broker, "edge-1") as listener:
+        listener.wait_for(lambda _: listener.of("status") == [b"online"])
+        listener.wait_for(lambda _: listener.state("p1").get("state") == "uncalibrated")
+
+
 def test_a_broker_that_is_down_at_start_is_waited_for_and_named_once(
     start: Callable[..., Daemon],
 ) -> None:

@@ -88,9 +88,9 @@ def test_a_window_that_is_not_finite_does_not_touch_the_others(model: str) -> No
 
 @pytest.mark.parametrize("model", FAMILIES)
 def test_the_same_seed_gives_the_same_weights_whatever_else_has_been_drawn(model: str) -> None:
+    torch.manual_seed(1)
     one = network(model, 19, 5, seed=3).state_dict()
-    torch.manual_seed(99)
-    torch.rand(7)
+    torch.manual_seed(2)
     other, third = network(model, 19, 5, seed=3).state_dict(), network(model, 19, 5, seed=4)
 
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -298,15 +298,15 @@ def test_a_frame_closes_lateness_of_now_after_the_first_reading_past_its_end() -
 def test_a_straggler_does_not_keep_its_tick_open_for_longer() -> None:
     framer = Framer(Grid(SECOND, 2), 1, lateness=10 * SECOND)
     zero = np.zeros(1, np.int64)
-    for time, now in ((4, 4), (5, 5), (6, 10), (3, 11)):
+    for time, now in ((4, 4), (6, 6), (5, 9), (3, 11)):
         framer.step(zero, np.array([time * SECOND]), np.ones((1, 1)), now=TODAY + now * SECOND)
 
     closed = {
         now: framer.step(*NOTHING, now=TODAY + now * SECOND)[0].tick.tolist()
-        for now in (13, 14, 15, 19, 20)
+        for now in (13, 14, 15, 16, 21, 22)
     }
 
-    assert closed == {13: [], 14: [3], 15: [4], 19: [], 20: [5]}
+    assert closed == {13: [], 14: [3], 15: [], 16: [4, 5], 21: [], 22: [6]}
 
 
 def test_silence_closes_all_frames_of_an_asset_after_a_period_and_lateness_of_now() -> None:

@@ -64,14 +64,31 @@ def test_no_lower_threshold_keeps_the_request_unless_alarms_last_long(
         assert events(series, lower, RULE, window) > allowed or frames_over > allowed * window
 
 
-def test_a_generous_request_does_not_end_in_one_endless_alarm() -> None:
+@pytest.mark.parametrize(("requested", "share"), [(50, 0.01), (500, 0.4)])
+def test_a_generous_request_does_not_end_in_one_endless_alarm(
+    requested: float, share: float
+) -> None:
     noise = np.random.default_rng(0).exponential(size=20_000)
     smooth = np.convolve(noise, np.ones(5) / 5, "valid")
 
-    found = false_alarms_per_day([smooth], RULE, 1.0, 64, requested=50)
+    found = false_alarms_per_day([smooth], RULE, 1.0, 64, requested)
 
-    assert (smooth > found.value).mean() < 0.01
-    assert 30 < found.expected <= 50
+    assert (smooth > found.value).mean() < share
+    assert 0 < found.expected <= requested
+
+
+@pytest.mark.parametrize(("apart", "events_over_1"), [(14, 4), (13, 1)])
+def test_alarms_a_window_apart_are_two_events_and_nearer_ones_are_one(
+    apart: int, events_over_1: int
+) -> None:
+    # Three high scores let an alarm be open for three frames, so ten lie between the alarms.
+    scores = np.concatenate([np.r_[np.full(3, 2.0), np.ones(apart - 3)] for _ in range(4)])
+    requested = 3.5 / (len(scores) / DAY)
+
+    found = false_alarms_per_day([scores], RULE, 1.0, 12, requested)
+
+    assert events([scores.tolist()], 1.0, RULE, 12) == events_over_1
+    assert found.value == (2.0 if events_over_1 == 4 else 1.0)
 
 
 @pytest.mark.parametrize("requested", [0.1, 2.9])

@@ -253,8 +253,9 @@ def test_the_result_does_not_depend_on_how_many_folds_train_at_once(model: str) 
 
 def test_the_seed_and_nothing_else_decides() -> None:
     numbers, split = halves()
+    torch.manual_seed(1)
     one = trained("stacked", Settings(epochs=2, seed=1), split, numbers)
-    torch.manual_seed(5)
+    torch.manual_seed(2)
     same = trained("stacked", Settings(epochs=2, seed=1), split, numbers)
     other = trained("stacked", Settings(epochs=2, seed=2), split, numbers)
 

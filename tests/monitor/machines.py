@@ -126,10 +126,11 @@ def table(*names: str) -> AssetTable:
 
 def readings(rows: Sequence[tuple[int, float, Sequence[float]]], sensors: int = 1) -> Readings:
     """Rows of (asset, seconds into the day, values), each a message of its own."""
+    shape = len(rows), len(rows[0][2]) if rows else sensors
     return Readings(
         np.array([asset for asset, _, _ in rows], np.int64),
         np.array([TODAY + round(time * SECOND) for _, time, _ in rows], np.int64),
-        np.array([values for _, _, values in rows], np.float64).reshape(-1, len(rows[0][2]) if rows else sensors),
+        np.array([values for _, _, values in rows], np.float64).reshape(shape),
         np.arange(len(rows)),
     )
 

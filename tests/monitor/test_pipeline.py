@@ -113,6 +113,25 @@ def test_alerts_do_not_depend_on_batches_order_copies_or_other_assets(
             )
 
 
+@few
+@given(st.integers(0, 2**32), st.lists(st.floats(0, 60), max_size=40))
+def test_a_live_pipeline_tells_what_a_replay_tells(seed: int, looks: list[float]) -> None:
+    rng = random.Random(seed)
+    rows = day_of(rng, 0, 40)
+    _, replayed = run(rows)
+    # Each row as it arrives, and looks for silence in between.
+    arrivals = [(row[1] + rng.random() * 1.999, [row]) for row in rows]
+    live = Pipeline(
+        "pumps", 2, table("p0"), {None: detector(["x", "y"], window=3)}, 2 * SECOND, RULES
+    )
+    out: list[Outcome] = []
+    for at, arrived in sorted([*arrivals, *((look, []) for look in looks)], key=lambda a: a[0]):
+        out.append(live.step(readings(arrived, 2), TODAY + round(at * SECOND)))
+    out.append(live.step(readings([], 2), TODAY + 3600 * SECOND))
+    assert events(alerts_of(out)) == events(alerts_of(replayed))
+    assert windows_of(out) == windows_of(replayed)
+
+
 def test_frames_are_scored_in_one_batch_for_each_bundle() -> None:
     network = Network()
     names = table(*(f"p{n}" for n in range(256)))
