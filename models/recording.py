@@ -20,7 +20,12 @@ MISSING = frozenset({"", "nan", "null", "none", "na", "n/a"})
 NOT_SENSORS = frozenset({"timestamp", "asset", "label"})
 IGNORED_BY_DEFAULT = ("changepoint",)
 _EPOCH = re.compile(r"(-?[0-9]{1,11})(?:\.([0-9]+))?(?:[eE]\+?0+)?")
-_FRACTION = re.compile(r"[.,]([0-9]+)(?=[-+Z])")
+_ISO = re.compile(
+    r"(\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(?::?\d\d)?)(?:[.,](\d+))?"
+    r"(Z|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII,
+)
+_START = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.csv(\.gz)?")
 EARLIEST, LATEST = 0, 4_102_444_800 * SECOND  # 1970 to 2100: doubled ticks stay within int64
 
@@ -72,17 +77,18 @@ def timestamp_ns(text: str) -> int:
         fraction = (number[2] or "")[:9].ljust(9, "0")
         time = int(number[1]) * SECOND + int(fraction) * (-1 if text.startswith("-") else 1)
     else:
-        # The standard library stops at microseconds.
-        fraction = found[1][:9].ljust(9, "0") if (found := _FRACTION.search(text)) else "0"
+        found = _ISO.fullmatch(text.upper())
         try:
-            moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
+            moment = datetime.fromisoformat(found[1] + (found[3] or "")) if found else None
         except ValueError:
-            raise ValueError(
-                "wanted ISO 8601 with an offset or Z, or seconds since the epoch"
-            ) from None
+            moment = None
+        if found is None or moment is None:
+            raise ValueError("wanted ISO 8601 with an offset or Z, or seconds since the epoch")
         if moment.tzinfo is None:
             raise ValueError("has no offset; wanted one, such as Z or +01:00")
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        since = moment - _START
+        # The standard library stops at microseconds.
+        fraction = found[2][:9].ljust(9, "0") if found[2] else "0"
         time = (since.days * 86_400 + since.seconds) * SECOND + int(fraction)
     if not EARLIEST <= time < LATEST:
         raise ValueError("lies outside the years 1970 to 2100")

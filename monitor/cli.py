@@ -140,6 +140,8 @@ def check(
                 row["false_alarms"] or "–",
                 f"{row['bytes_per_asset']} B an asset, {row['max_assets']} at most",
             )
+        for column in table.columns:
+            column.overflow = "fold"
         console = Console()
         console.print(table)
         for stream in streams:
@@ -162,11 +164,13 @@ def explain(
     config: ConfigPath,
     topic: Annotated[str, typer.Argument(help="The message's topic.")],
     payload: Annotated[str, typer.Argument(help="Its payload; - reads stdin, @FILE a file.")],
+    as_json: Json = False,
 ) -> None:
     """Show how one message is read, or why it is not.
 
     Example: sensor-monitor explain --config plant.toml plant/a/p1/telemetry '{"current": 1.2}'
     """
+    del as_json  # one line of JSON is what a person reads here too
     data = _payload(payload)
     streams = open_streams(configuration.load(config))
     mine = [stream for stream in streams if stream.pattern.match(topic)]
@@ -372,6 +376,8 @@ def _payload(text: str) -> bytes:
     if text == "-":
         return sys.stdin.buffer.read()
     if text.startswith("@"):
+        if not Path(text[1:]).is_file():
+            raise FileNotFoundError(f"{text[1:]}: no such file")
         return Path(text[1:]).read_bytes()
     return text.encode("utf-8", "surrogateescape")
 

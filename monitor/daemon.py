@@ -70,6 +70,7 @@ class Daemon:
         self.link = Link(
             link_settings(config.mqtt),
             filters=list(dict.fromkeys(stream.pattern.filter for stream in self.streams)),
+            retained=[s.pattern.filter for s in self.streams if s.config.accept_retained],
             status_topic=f"{self._root}/status",
             births=[(f"{self._root}/info", self._info(None), True)],
             watch_drops=True,

@@ -32,6 +32,7 @@ class Link:
         filters: topic filters, subscribed at QoS 1 on every connect; none = publish only.
         status_topic: topic of the retained ``online`` (birth) and ``offline`` (will).
         births: further (topic, payload, retain) to publish after ``online`` on every connect.
+        retained: the filters whose retained messages are wanted, once for a new subscription.
         watch_drops: follow mosquitto's own count of the messages it dropped.
         inbox_cap: messages waiting for `receive` at which reading pauses.
         inbox_bytes: bytes of payload at which it pauses too.
@@ -52,6 +53,7 @@ class Link:
         filters: Sequence[str] = (),
         status_topic: str | None = None,
         births: Sequence[tuple[str, bytes, bool]] = (),
+        retained: Sequence[str] = (),
         watch_drops: bool = False,
         inbox_cap: int = 8192,
         inbox_bytes: int = 64 * 2**20,
@@ -64,7 +66,9 @@ class Link:
         self.failure: BaseException | None = None
         self._settings = settings
         online = [(status_topic, b"online", True)] if status_topic else []
-        self._duties = Duties(tuple(filters), status_topic, (*online, *births), watch_drops)
+        self._duties = Duties(
+            tuple(filters), frozenset(retained), status_topic, (*online, *births), watch_drops
+        )
         self._wake = Wake()
         self._inbox = Inbox(self._wake, self.counters, cap=inbox_cap, cap_bytes=inbox_bytes)
         self._outbox = Outbox(self._wake, self.counters, rows=outbox_rows, cap_bytes=outbox_bytes)
@@ -74,7 +78,7 @@ class Link:
         self._opened_before = self._left = False
         self._ready = threading.Event()
         self._beat = time.monotonic()
-        self._logged: str | None = None
+        self._logged: set[str] = set()
 
     @property
     def connected(self) -> bool:
@@ -226,15 +230,16 @@ class Link:
         if session.refused:
             self._note_loss(f"subscriptions refused: {session.refused}")
             return
-        self.last_error = self._logged = None
+        self.last_error = None
+        self._logged.clear()
         self._ready.set()
         log.info("connected to the broker", broker=self._broker)
 
     def _note_loss(self, reason: str) -> None:
         """Say a new reason once, not at every attempt."""
         self.last_error = reason
-        if reason != self._logged:
-            self._logged = reason
+        if reason not in self._logged:
+            self._logged.add(reason)
             log.warning(
                 "not ready at the broker, will keep trying", broker=self._broker, why=reason
             )

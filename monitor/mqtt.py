@@ -63,6 +63,7 @@ class Duties:
     """What to do on every connect: the topics to subscribe to and the messages to publish."""
 
     filters: tuple[str, ...]
+    retained: frozenset[str]
     status_topic: str | None
     births: tuple[tuple[str, bytes, bool], ...]
     watch_drops: bool
@@ -350,14 +351,21 @@ class Session:
         drops = [DROPPED_TOPIC] if self._duties.watch_drops else []
         if self._settings.protocol == "3.1.1":
             return [(name, 1) for name in self._duties.filters] + [(name, 0) for name in drops]
-        # Without retained messages: those are state, not samples, and would come at every connect.
-        samples = SubscribeOptions(
-            qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
-        )
-        count = SubscribeOptions(qos=0)
-        return [(name, samples) for name in self._duties.filters] + [
-            (name, count) for name in drops
-        ]
+        # Retained messages are state, not samples: never at every connect, and only if wanted.
+        once = self._duties.retained
+        return [
+            (
+                name,
+                SubscribeOptions(
+                    qos=1,
+                    noLocal=True,
+                    retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+                    if name in once
+                    else SubscribeOptions.RETAIN_DO_NOT_SEND,
+                ),
+            )
+            for name in self._duties.filters
+        ] + [(name, SubscribeOptions(qos=0)) for name in drops]
 
     @_guarded
     def _on_subscribe(

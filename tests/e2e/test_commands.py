@@ -196,6 +196,13 @@ def test_explain_shows_the_readings_of_a_message(config: Path) -> None:
     }
 
 
+def test_explain_takes_the_option_for_json(config: Path) -> None:
+    done = sensor_monitor("explain", "--json", "--config", config, "plant/p9/telemetry", GOOD)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["asset"] == "p9"
+
+
 @pytest.mark.parametrize("how", ["stdin", "file"])
 def test_explain_takes_the_payload_from_stdin_or_a_file(
     how: str, config: Path, tmp_path: Path

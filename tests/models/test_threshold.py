@@ -77,18 +77,21 @@ def test_a_generous_request_does_not_end_in_one_endless_alarm(
     assert 0 < found.expected <= requested
 
 
-@pytest.mark.parametrize(("apart", "events_over_1"), [(14, 4), (13, 1)])
+@pytest.mark.parametrize(
+    ("apart", "allowed", "threshold", "seen"), [(14, 3, 2.0, 0), (14, 4, 1.0, 4), (13, 3, 1.0, 1)]
+)
 def test_alarms_a_window_apart_are_two_events_and_nearer_ones_are_one(
-    apart: int, events_over_1: int
+    apart: int, allowed: int, threshold: float, seen: int
 ) -> None:
     # Three high scores let an alarm be open for three frames, so ten lie between the alarms.
     scores = np.concatenate([np.r_[np.full(3, 2.0), np.ones(apart - 3)] for _ in range(4)])
-    requested = 3.5 / (len(scores) / DAY)
+    requested = (allowed + 0.5) / (len(scores) / DAY)
 
     found = false_alarms_per_day([scores], RULE, 1.0, 12, requested)
 
-    assert events([scores.tolist()], 1.0, RULE, 12) == events_over_1
-    assert found.value == (2.0 if events_over_1 == 4 else 1.0)
+    assert found.value == threshold
+    assert found.expected * found.days == pytest.approx(seen)
+    assert events([scores.tolist()], threshold, RULE, 12) == seen
 
 
 @pytest.mark.parametrize("requested", [0.1, 2.9])

@@ -190,6 +190,7 @@ class Scripted(Network):
         return super().train(mode)
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        assert not self.training
         loss = self.script[round(self.epoch.item()) - 1]
         return windows, torch.full_like(windows, loss)
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from models.frame import SECOND
 from monitor import metrics
-from monitor.config import SensorConfig
+from monitor.config import AlertsConfig, SensorConfig
 from monitor.mailboxes import LinkCounters
 from monitor.metrics import CONTENT_TYPE, Histogram, Metrics, Vitals
 from monitor.stream import Stream
@@ -200,6 +200,9 @@ def test_an_alert_is_active_for_its_whole_life_and_counted_once() -> None:
     found = samples(fed([0, 0, 2, 0, 2, 0, 0]))
     assert "alert_active" not in found
     assert found["alerts_total"] == [(key | {"severity": "warning"}, 2.0)]
+    expiring = stream(detector(), lateness=0.0, alerts=AlertsConfig(expire=2))
+    found = samples(fed([0, 0, 2, 2, *[1e6] * 5], of=expiring))
+    assert "alert_active" not in found
 
 
 def test_series_of_sensors_are_limited_and_those_of_assets_are_not(

@@ -281,6 +281,21 @@ def test_holes_are_counted_by_what_they_do_to_the_window() -> None:
     assert windows_of(out) == Counter(scored=3, warming=2, gap=4)
 
 
+def test_scores_from_before_a_gap_do_not_count_after_it() -> None:
+    rule = Rule(smooth=2, need=3, of=6, clear=0.8)
+    pipeline = Pipeline("s", 1, table("a"), {None: detector(rule=rule)}, 0, RULES)
+    seen_at: dict[int, float] = {}
+    for second, score in {0: 0, 1: 0.5, 2: 2.5, 9: 0, 10: 0.5, 11: 1.75, 12: 0}.items():
+        pipeline.step(readings([(0, second, [score])]), None)
+        seen_at[second] = float(pipeline.board.score[0])
+    # Seen when the next reading closes the frame; the reading of 9 is the first of a new window.
+    nan = math.nan
+    wanted = {0: nan, 1: nan, 2: 0.5, 9: 1.5, 10: nan, 11: 0.5, 12: 1.125}
+    np.testing.assert_equal(seen_at, wanted)
+    # Two breaches before the gap, one after: not three of six.
+    assert State(pipeline.board.state[0]) is State.PENDING
+
+
 @many
 @given(
     st.lists(

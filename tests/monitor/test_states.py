@@ -93,6 +93,16 @@ def test_an_alert_is_told_in_the_state_as_long_as_it_fires() -> None:
     }
 
 
+def test_an_alert_that_has_expired_is_no_longer_told_in_the_state() -> None:
+    follower = Follower(stream(detector(), lateness=0.0, alerts=AlertsConfig(expire=2)))
+    for second, value in enumerate((0, 0, 2, 2)):
+        follower.take(second, value)
+    assert len(follower.last[TOPIC]["alerts"]) == 1
+    for second in range(4, 9):
+        follower.take(second, 1e6)
+    assert follower.last[TOPIC]["alerts"] == []
+
+
 def test_a_verdict_within_its_hold_is_pending_without_an_alert() -> None:
     follower = Follower(stream(detector(), lateness=0.0, alerts=AlertsConfig(hold=60)))
     for second, value in enumerate((0, 0, 2, 2)):
