@@ -41,8 +41,10 @@ class OnnxRuntime:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        providers = ["CPUExecutionProvider"]
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            # Its fallback would try the same again and print on stdout.
+            self._session = ort.InferenceSession(model, options, providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise ValueError(f"is no network ONNX Runtime can load ({first_line(error)})") from None
         inputs = [str(node.name) for node in cast(list[Any], self._session.get_inputs())]

@@ -17,6 +17,9 @@ from monitor.payloads import FORMATS
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings, SensorMap
 
+# Ticks that a stream may keep open for stragglers: each costs every asset a frame's memory.
+MOST_OPEN_TICKS = 10_000
+
 
 @dataclass(slots=True)
 class Books:
@@ -75,6 +78,7 @@ class Stream:
             accept_retained=config.accept_retained,
             timed=config.time is not None,
         )
+        _check_lateness(config, detectors)
         self.pipeline = self.fresh_pipeline(self.assets)
 
     def fresh_pipeline(self, assets: AssetTable) -> Pipeline:
@@ -174,6 +178,16 @@ def _with_units(config: StreamConfig, detector: Detector) -> Detector:
         for name, unit in zip(detector.sensors, detector.units, strict=True)
     )
     return replace(detector, units=units)
+
+
+def _check_lateness(config: StreamConfig, detectors: dict[str | None, Detector]) -> None:
+    for detector in detectors.values():
+        most = MOST_OPEN_TICKS * detector.grid.period / SECOND
+        if config.lateness is not None and config.lateness > most:
+            raise ConfigError(
+                f'stream "{config.name}" . lateness: is {config.lateness:g} s; wanted at most '
+                f"{most:g} s, {MOST_OPEN_TICKS} periods of its bundle"
+            )
 
 
 def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> SensorMap:

@@ -58,6 +58,7 @@ class Row:
     pca_loss: float
     auc_pr: float = 0.0
     alerted: bool = False
+    opened: bool = False
     delay_s: float | None = None
     before: float = 0.0
     sensor: str = ""
@@ -284,6 +285,7 @@ def judge(row: Row, folder: Path, entry: dict[str, Any], events: Iterable[bytes]
     spans = alert_spans(events, finish)
     inside = [(max(a, begin), b, event) for a, b, event in spans if a < finish and b > begin]
     row.alerted = bool(inside)
+    row.opened = any(begin <= a < finish for a, _, _ in spans)
     if inside:
         row.delay_s = min(a for a, _, _ in inside) - begin
         # The worst moment told of an alert names the sensor.
@@ -309,18 +311,22 @@ def seconds(stamp: str) -> float:
 
 
 def show(rows: list[Row]) -> None:
-    print("file        alert  delay s  before %  AUC-PR  loss   pca    fit s  kept    same  sensor")
+    print(
+        "file        alert  opened  delay s  before %  AUC-PR  loss   pca    fit s  kept    same  sensor"
+    )
     for row in rows:
         delay = "–" if row.delay_s is None else f"{row.delay_s:.0f}"
         print(
-            f"{row.file:11} {'yes' if row.alerted else 'no':5} {delay:>8} {100 * row.before:>9.1f}"
+            f"{row.file:11} {'yes' if row.alerted else 'no':5}  {'yes' if row.opened else 'no':6} "
+            f"{delay:>8} {100 * row.before:>9.1f}"
             f" {row.auc_pr:>7.3f}  {row.loss:.3f}  {row.pca_loss:.3f} {row.fit_s:>6.1f}  "
             f"{row.kept:6}  {'yes' if row.same and row.same_shuffled else 'NO':4}  {row.sensor}"
         )
     good = sum(row.alerted and row.before < 0.1 for row in rows)
     print(
         f"{sum(row.alerted for row in rows)} of {len(rows)} faults alerted inside their segment, "
-        f"{good} of them with under 10 % of the time before it in alert; "
+        f"{good} of them with under 10 % of the time before it in alert; in "
+        f"{sum(row.opened for row in rows)} an alert opened there; "
         f"slowest fit {max(row.fit_s for row in rows):.1f} s"
     )
     print(

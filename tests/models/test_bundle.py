@@ -417,6 +417,18 @@ def test_a_network_that_is_not_the_bundles_is_refused(folder: Path, name: str) -
         load(folder)
 
 
+def test_a_network_with_names_that_are_no_text_is_refused_and_nothing_is_printed(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = (folder / NETWORK).read_bytes()
+    (folder / NETWORK).write_bytes(data.replace(b"MatMul", b"\xffatMul"))
+    seal(folder)
+
+    with pytest.raises(BundleError, match="is no network ONNX Runtime can load"):
+        load(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [("Neg", "makes errors that are not 0 or more"), ("GlobalAveragePool", "of the same shape")],

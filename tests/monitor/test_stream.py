@@ -6,6 +6,7 @@ import pytest
 from models import bundle
 from models.bundle import BundleError
 from models.detector import Detector
+from models.frame import SECOND
 from monitor.config import AlertsConfig, Config, SensorConfig
 from monitor.errors import ConfigError
 from monitor.pipeline import State
@@ -184,6 +185,13 @@ def test_a_stream_without_a_model_reads_the_sensors_it_names() -> None:
 def test_a_stream_needs_a_model_or_sensors() -> None:
     with pytest.raises(ConfigError, match=r"has neither a model nor \[stream\.sensors\]"):
         stream()
+
+
+def test_a_lateness_that_would_take_all_memory_is_refused() -> None:
+    minutely = detector(period=60 * SECOND)
+    assert stream(minutely, lateness=600_000.0).pipeline.groups[0].framer.lateness
+    with pytest.raises(ConfigError, match=r"lateness: is 600001 s; wanted at most 600000 s, 10000"):
+        stream(minutely, lateness=600_001.0)
 
 
 def test_durations_of_the_configuration_are_the_rules_of_alerts() -> None:
