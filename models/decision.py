@@ -92,7 +92,10 @@ class Decision:
         first = np.min(np.where(over_at == NEVER, FOREVER, over_at), axis=1)
         onset = self._onset[at]
         onset = np.where((onset == NEVER) & (count >= rule.need), first, onset)
-        self._onset[at] = np.where(score < rule.clear, NEVER, onset)
+        # Once clear, breaches are counted anew: what led to one alert does not open the next.
+        cleared = (score < rule.clear) & (onset != NEVER)
+        over_at[cleared] = NEVER
+        self._onset[at] = np.where(cleared, NEVER, onset)
         self._raw[at] = recent
         self._over_at[at] = over_at
         return score

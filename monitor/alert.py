@@ -91,7 +91,7 @@ class Alert:
             for sensor in self.sensors[:2]
             if sensor is self.sensors[0] or sensor.share >= 0.2
         )
-        verb = "has behaved" if self.step == "updated" else "behaves"
+        verb = "still behaves" if self.step == "updated" else "has behaved"
         return f"{who} {verb} unlike normal since {iso(self.onset)}: {evidence}."
 
 

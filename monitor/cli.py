@@ -67,19 +67,26 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@app.callback()
-def _options(  # pyright: ignore[reportUnusedFunction]
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version as version_of
 
         typer.echo(
             f"sensor-monitor {version_of('sensor-monitor')}, bundle schema {bundle.SCHEMA_VERSION}"
         )
         raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -368,8 +375,10 @@ def _explained(stream: Stream, message: Message) -> tuple[list[dict[str, Any]], 
             lines[-1]["rejected_readings"] = rejected
     if lines:
         return lines, True
-    reason = "; ".join([MessageOutcome(int(outcome[0])).label, *words, *rejected])
-    return [{"stream": stream.name, "rejected": reason}], False
+    line = {"stream": stream.name, "rejected": MessageOutcome(int(outcome[0])).label}
+    if why := "; ".join([*words, *rejected]):
+        line["why"] = why
+    return [line], False
 
 
 def _payload(text: str) -> bytes:

@@ -256,7 +256,7 @@ class StreamConfig(Section):
             if isinstance(value, str):
                 tables[name] = {"path": value}
             elif isinstance(value, Mapping):
-                tables[name] = {"path": name, **cast("Mapping[str, object]", value)}
+                tables[name] = {"path": f'"{name}"', **cast("Mapping[str, object]", value)}
             elif isinstance(value, SensorConfig):
                 tables[name] = value
             else:

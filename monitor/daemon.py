@@ -17,7 +17,7 @@ from monitor.errors import SensorMonitorError, TakenOver
 from monitor.link import Link
 from monitor.metrics import CONTENT_TYPE, Metrics, Vitals
 from monitor.mqtt import LinkSettings, TlsSettings
-from monitor.reading import Message
+from monitor.reading import LARGEST_CACHE, LONGEST_CACHED, Message
 from monitor.states import StateTopic
 from monitor.stream import Stream
 from monitor.web.server import Response, Server
@@ -28,7 +28,6 @@ WAIT = 0.2  # seconds the scorer waits for messages before it looks for silence
 BATCH = 1024  # messages taken at once
 STALLED = 10.0  # seconds without progress after which a thread counts as dead
 DRAIN = 2.0  # seconds to work off what has been received when told to stop
-LARGEST_CACHE = 100_000
 
 
 def link_settings(mqtt: MqttConfig, client_id: str | None = None) -> LinkSettings:
@@ -155,7 +154,9 @@ class Daemon:
 
     def _pass(self, messages: list[Message]) -> None:
         """One batch: score, tell, and only then confirm."""
-        began, now = time.perf_counter(), time.time_ns()
+        # A batch counts as of its first arrival: after a stall, no tick closes by the clock while
+        # readings for it are still waiting.
+        began, now = time.perf_counter(), messages[0].arrival if messages else time.time_ns()
         look = time.monotonic() >= self._next_look
         if look:
             self._next_look = time.monotonic() + WAIT
@@ -194,9 +195,10 @@ class Daemon:
             if topic.startswith(f"{self._root}/")
             else tuple(stream for stream in self.streams if stream.pattern.match(topic))
         )
-        if len(self._routes) >= LARGEST_CACHE:
-            self._routes.clear()
-        self._routes[topic] = streams
+        if len(topic) <= LONGEST_CACHED:
+            if len(self._routes) >= LARGEST_CACHE:
+                self._routes.clear()
+            self._routes[topic] = streams
         return streams
 
     def _tell(self, alert: Alert) -> None:

@@ -127,14 +127,15 @@ class Metrics(Collector):
                 info.add_sample(
                     f"{PREFIX}asset_info", {"stream": stream.name, "asset": asset, **labels}, 1.0
                 )
+                for severity in ("warning", "critical"):
+                    count = stream.books.alerts[asset, "anomaly", severity]
+                    total.add_metric([stream.name, asset, "anomaly", severity], count)
             for group in stream.pipeline.groups:
                 for index, life in list(group.alerts.lives.items()):
                     if life.firing and life.last is not None:
                         asset = stream.assets.names[index]
                         kind, severity = life.last.kind, life.last.severity
                         active.add_metric([stream.name, asset, kind, severity], 1.0)
-            for (asset, kind, severity), count in list(stream.books.alerts.items()):
-                total.add_metric([stream.name, asset, kind, severity], count)
         yield from (score, state, info, active, total)
 
     def _sensors(self) -> Iterator[Metric]:

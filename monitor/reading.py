@@ -171,7 +171,7 @@ class Reader:
         self._accept_retained = accept_retained
         self._timed = timed
         self._senders: dict[str, _Sender | None] = {}
-        self._sensor_index = {name: i for i, name in enumerate(sensors.names)}
+        self._sensor_index = {path: i for i, path in enumerate(sensors.paths)}
 
     def read(
         self,

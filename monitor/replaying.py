@@ -74,7 +74,7 @@ def messages(
         try:
             if pattern.has_sensor:
                 for i in found:
-                    topic = pattern.build({**known, "sensor": sensors.names[i]})
+                    topic = pattern.build({**known, "sensor": sensors.paths[i]})
                     yield due, topic, repr(float(raw[row, i])).encode()
                 continue
             document: dict[str, object] = {}

@@ -64,7 +64,7 @@ class StateTopic:
                 "state": State(state[index]).label,
                 "score": None if np.isnan(score[index]) else significant(float(score[index])),
                 "time": iso(int(board.time[index])) if board.time[index] != NEVER else None,
-                "reason": _reason(State(state[index]), coverage),
+                "reason": _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
                 "alerts": [
                     {
                         "alert_id": last.alert_id,
@@ -90,8 +90,10 @@ _WHY_NOT = {
 }
 
 
-def _reason(state: State, coverage: Coverage) -> str:
+def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:
     match state:
+        case State.ANOMALOUS | State.PENDING if coverage == Coverage.COMPLETE and not scored:
+            return "no readings arrive"
         case State.NO_DATA:
             return "no readings arrive"
         case State.UNCALIBRATED:

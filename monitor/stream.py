@@ -209,7 +209,9 @@ def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> 
                     f"{', '.join(detector.sensors)}; wanted those of the others, {', '.join(names)}"
                 )
     if not config.sensors:
-        return SensorMap.plain(names)
+        plain = SensorMap.plain(names)
+        # Where a topic names the sensor, its path is that level of the topic.
+        return replace(plain, paths=names) if config.payload == "number" else plain
     if missing := [name for name in names if name not in config.sensors]:
         raise ConfigError(
             f"{place} . sensors: does not map {', '.join(missing)}, which its bundle was trained "

@@ -312,7 +312,8 @@ def seconds(stamp: str) -> float:
 
 def show(rows: list[Row]) -> None:
     print(
-        "file        alert  opened  delay s  before %  AUC-PR  loss   pca    fit s  kept    same  sensor"
+        "file        alert  opened  delay s  before %  AUC-PR  loss   pca    fit s  kept    "
+        "same  sensor"
     )
     for row in rows:
         delay = "–" if row.delay_s is None else f"{row.delay_s:.0f}"

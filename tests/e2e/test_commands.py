@@ -223,7 +223,7 @@ def test_explain_takes_the_payload_from_stdin_or_a_file(
     ("topic", "payload", "reason"),
     [
         ("plant/p9/telemetry", "{", "malformed"),
-        ("plant/p9/telemetry", '{"speed": 1}', "malformed; the payload has no time at time"),
+        ("plant/p9/telemetry", '{"speed": 1}', "malformed"),
         ("plant/p9/telemetry", '{"time": 1767571200, "colour": 1}', "no-sensor"),
         ("plant/p9/telemetry", '{"time": 4000000000, "speed": 1}', "future"),
         ("plant/\u200b/telemetry", GOOD, "no-asset"),
@@ -237,7 +237,7 @@ def test_explain_says_why_a_message_is_rejected_and_ends_with_1(
     assert done.returncode == 1, done.stderr
     line = json.loads(done.stdout)
     assert line["stream"] == "pumps"
-    assert line["rejected"].startswith(reason)
+    assert line["rejected"] == reason
 
 
 def test_check_prints_what_is_scored_as_json(plant: Plant, config: Path) -> None:

@@ -122,7 +122,7 @@ def test_told_to_stop_under_load_it_says_goodbye_within_five_seconds(
     _, listener = outside
     daemon = start(broker.port).await_ready()
     with Machine(broker) as flood, flooding(flood, plant):
-        daemon.await_log("behaves unlike normal")
+        daemon.await_log("has behaved unlike normal")
 
         seconds = daemon.stop()
 

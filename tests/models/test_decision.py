@@ -62,11 +62,20 @@ class Plain:
             breaches = [at for at in self.over if at is not None]
             if self.onset is None and len(breaches) >= self.rule.need:
                 self.onset = breaches[0]
-            if score < self.rule.clear:
-                self.onset = None
+            if score < self.rule.clear and self.onset is not None:
+                self.onset, self.over = None, []
         is_open = self.onset is not None
         is_pending = not is_open and any(at is not None for at in self.over)
         return Verdict(score, is_open, is_pending, self.onset)
+
+
+def test_breaches_before_an_alert_cleared_do_not_open_the_next() -> None:
+    raw = np.array([2.0, 2.0, 2.0, 0.0, 0.9, 2.0, 2.0, 2.0])
+    tick = np.arange(len(raw))
+    decision = Decision(Rule(smooth=1, need=3, of=5))
+    found = decision.step(np.zeros(len(raw), np.int64), tick, raw, np.zeros(len(raw), bool))
+    assert found.anomalous.tolist() == [False, False, True, False, False, False, False, True]
+    assert found.onset[[2, 7]].tolist() == [0, 5]
 
 
 def listed(verdicts: Verdicts) -> list[Verdict]:

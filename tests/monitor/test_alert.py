@@ -319,7 +319,7 @@ def test_an_opened_alert_is_these_bytes() -> None:
             '"dataschema":"urn:sensor-monitor:alert:1","data":{'
             '"alert_id":"0123456789abcdef0123456789abcdef","stream":"pumps","asset":"p7",'
             '"labels":{"line":"a","site":"Köln"},"kind":"anomaly","severity":"warning","score":1.235,'
-            '"onset":"2026-09-21T14:13:20.25Z","summary":"pumps/p7 behaves unlike normal since '
+            '"onset":"2026-09-21T14:13:20.25Z","summary":"pumps/p7 has behaved unlike normal since '
             "2026-09-21T14:13:20.25Z: bearing reads 9.85 mm/s, expected 1.2 mm/s (72% of the "
             'deviation); current reads 2.5 A, expected 3 A (20% of the deviation).",'
             '"quality":"good","sensors":['
@@ -355,14 +355,14 @@ SINCE = "2026-09-21T14:13:20"
         (
             replace(OPENED, sensors=EVIDENCE[:1]),
             (
-                f"pumps/p7 behaves unlike normal since {SINCE}.25Z: "
+                f"pumps/p7 has behaved unlike normal since {SINCE}.25Z: "
                 "bearing reads 9.85 mm/s, expected 1.2 mm/s (72% of the deviation)."
             ),
         ),
         (
             replace(OPENED, step="updated", onset=TODAY, sensors=EVIDENCE[2:]),
             (
-                f"pumps/p7 has behaved unlike normal since {SINCE}Z: "
+                f"pumps/p7 still behaves unlike normal since {SINCE}Z: "
                 "Öl reads 41, expected 40 (8% of the deviation)."
             ),
         ),

@@ -188,18 +188,19 @@ def test_a_sensor_never_read_has_no_value_and_no_time() -> None:
 
 def test_an_alert_is_active_for_its_whole_life_and_counted_once() -> None:
     key = {"stream": "pumps", "asset": "p1", "kind": "anomaly"}
+    never = (key | {"severity": "critical"}, 0.0)
     found = samples(fed([0, 0, 2, 2]))
     assert found["alert_active"] == [(key | {"severity": "warning"}, 1.0)]
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0)]
+    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0), never]
     found = samples(fed([0, 0, 2, 5, 0.9, 2]))
     assert found["alert_active"] == [(key | {"severity": "critical"}, 1.0)]
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0)]
+    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0), never]
     gap = stream(detector(), lateness=0.0)
     fed([0, 0, 2, 2], of=gap).take([], TODAY + 3600 * SECOND)
     assert len(samples(gap)["alert_active"]) == 1
     found = samples(fed([0, 0, 2, 0, 2, 0, 0]))
     assert "alert_active" not in found
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 2.0)]
+    assert found["alerts_total"] == [(key | {"severity": "warning"}, 2.0), never]
     expiring = stream(detector(), lateness=0.0, alerts=AlertsConfig(expire=2))
     found = samples(fed([0, 0, 2, 2, *[1e6] * 5], of=expiring))
     assert "alert_active" not in found
