@@ -49,6 +49,9 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
     out = out.absolute()
     if not force and out.exists():
         raise FileExistsError(f"{out}: exists")
+    for place in (out, out.with_name(out.name + ".previous")):
+        if not replaceable(place):
+            raise FileExistsError(f"{place}: is no bundle; only a bundle is ever replaced")
     manifest = manifest.model_copy(
         update={"files": {name: _described(data) for name, data in sorted(files.items())}}
     )
@@ -70,6 +73,11 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
     finally:
         _remove(draft)
     return manifest
+
+
+def replaceable(place: Path) -> bool:
+    """Whether nothing but a bundle would be lost there."""
+    return not place.exists() or (place / MANIFEST).is_file() or not any(place.iterdir())
 
 
 def load(folder: Path, runtime: Runtime | None = None) -> Detector:

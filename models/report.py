@@ -60,7 +60,10 @@ def losses(manifest: Manifest) -> str:
         f"({training.windows} windows, {training.folds} folds, {training.epochs} epochs)"
     )
     if manifest.model != "pca" and baseline <= own:
-        text += "\nthe pca baseline reconstructs this machine better than the network does"
+        text += (
+            "\nthe pca baseline reconstructs this machine better than the network does: "
+            "try --model pca"
+        )
     return text
 
 

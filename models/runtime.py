@@ -41,6 +41,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # An arena would keep megabytes for each bundle; many machines have one of their own.
+        options.enable_cpu_mem_arena = False
         providers = ["CPUExecutionProvider"]
         try:
             # Its fallback would try the same again and print on stdout.

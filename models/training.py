@@ -76,7 +76,7 @@ class Fitted:
 
 
 def splits(ends: Ints, tick: Ints, window: int) -> list[Split]:
-    """Split windows in order of time, at least a window apart: cross-fit short data.
+    """Split windows in order of time, ends a window apart, no frame shared: cross-fit short data.
 
     Assets of one time are split at the same moments, so that each part has windows of all of them.
 

@@ -31,7 +31,8 @@ class AlertRules:
         critical: score from which an alert is critical.
         hold: how long a verdict stays open before the alert fires.
         renotify: an alert still firing is told of again after this.
-        expire: an alert without a scored frame for this long is closed as expired.
+        expire: an alert whose frames have not been scored for this long is closed as expired;
+            without any frame no event time passes, and it stays open.
     """
 
     critical: float = 3.0
@@ -165,10 +166,13 @@ class AlertBook:
             life = self.lives.get(index)
             scored = seen.row[i] >= 0
             if life is None:
-                if not (verdicts.anomalous[i] and scored):
+                if not verdicts.anomalous[i]:
                     continue
                 onset = int(verdicts.onset[i]) * self._detector.grid.period
                 life = self.lives[index] = Life(onset, time, time)
+            elif life.ended and scored and verdicts.anomalous[i]:
+                # It expired unseen, and is seen to go on: that is news.
+                life = self.lives[index] = Life(time, time, time)
             if scored:
                 life.scored = time
                 life.peak = max(life.peak, float(verdicts.score[i]))

@@ -87,6 +87,7 @@ def _options(  # pyright: ignore[reportUnusedFunction]
     ] = False,
 ) -> None:
     del version
+    log_to_stderr()
 
 
 @app.command()
@@ -97,7 +98,6 @@ def run(config: ConfigPath) -> None:
     """
     from monitor.daemon import Daemon
 
-    log_to_stderr()
     loaded = configuration.load(config)
     streams = open_streams(loaded)
     for stream in streams:
@@ -114,8 +114,15 @@ def run(config: ConfigPath) -> None:
             os._exit(128 + number)  # asked twice: leave at once, nothing here needs more
         stop.set()
 
+    def no_reload(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        structlog.get_logger("sensor_monitor").warning(
+            "SIGHUP: the configuration is read at the start only; restart to read it again"
+        )
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    signal.signal(signal.SIGHUP, no_reload)
     daemon.run(stop)
 
 
@@ -263,7 +270,6 @@ def publish(
         replaying.messages(chosen, recording, names, labels) for recording, names in recordings
     )
     first = list(itertools.islice(everything, 1))
-    log_to_stderr()
     count = play(settings, itertools.chain(first, everything), speed=factor)
     typer.echo(f"{count} messages published", err=True)
 
@@ -280,7 +286,8 @@ def demo(
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.getLogger().setLevel(logging.ERROR)
-    show.run(seconds, Console())
+    if show.run(seconds, Console()):
+        raise typer.Exit(1)
 
 
 def log_to_stderr() -> None:

@@ -177,7 +177,8 @@ class SensorConfig(Section):
     reading = value * `scale` + `offset`; outside [`min`, `max`] it is rejected.
     """
 
-    path: str = Field(min_length=1)
+    path: str | None = Field(default=None, min_length=1)
+    """Left out: the sensor's own name, as a key of the payload or a level of the topic."""
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
@@ -256,7 +257,7 @@ class StreamConfig(Section):
             if isinstance(value, str):
                 tables[name] = {"path": value}
             elif isinstance(value, Mapping):
-                tables[name] = {"path": f'"{name}"', **cast("Mapping[str, object]", value)}
+                tables[name] = cast("Mapping[str, object]", value)
             elif isinstance(value, SensorConfig):
                 tables[name] = value
             else:

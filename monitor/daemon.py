@@ -4,19 +4,20 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
 import structlog
 
-from models.frame import SECOND
+from models.frame import FOREVER, SECOND
 from monitor import sdnotify
 from monitor.alert import Alert, cloudevent
 from monitor.config import Config, MqttConfig
 from monitor.errors import SensorMonitorError, TakenOver
 from monitor.link import Link
 from monitor.metrics import CONTENT_TYPE, Metrics, Vitals
-from monitor.mqtt import LinkSettings, TlsSettings
+from monitor.mqtt import MAXIMUM_PACKET_SIZE, LinkSettings, TlsSettings
 from monitor.reading import LARGEST_CACHE, LONGEST_CACHED, Message
 from monitor.states import StateTopic
 from monitor.stream import Stream
@@ -67,7 +68,7 @@ class Daemon:
         self._instance = config.instance
         self._on_alert = on_alert
         self.link = Link(
-            link_settings(config.mqtt),
+            replace(link_settings(config.mqtt), packet_size=_packet_size(self.streams)),
             filters=list(dict.fromkeys(stream.pattern.filter for stream in self.streams)),
             retained=[s.pattern.filter for s in self.streams if s.config.accept_retained],
             status_topic=f"{self._root}/status",
@@ -79,6 +80,7 @@ class Daemon:
         self._routes: dict[str, tuple[Stream, ...]] = {}
         self._states = {stream: StateTopic(self._root, stream) for stream in self.streams}
         self._reconnects = 0
+        self._listening_since: int | None = None
         self._next_look = 0.0
         self._stopping = threading.Event()
         self._beat = time.monotonic()
@@ -119,7 +121,8 @@ class Daemon:
             (f"{self._root}/info", self._info(reason), True),
             (f"{self._root}/status", b"offline", True),
         ]
-        self.link.stop(farewell, timeout=1.5)
+        if not self.link.stop(farewell, timeout=1.5):
+            log.warning("left before the broker had confirmed all", messages=self.link.unsent)
         if self.server:
             self.server.stop()
 
@@ -156,7 +159,7 @@ class Daemon:
         """One batch: score, tell, and only then confirm."""
         # A batch counts as of its first arrival: after a stall, no tick closes by the clock while
         # readings for it are still waiting.
-        began, now = time.perf_counter(), messages[0].arrival if messages else time.time_ns()
+        began, now = time.perf_counter(), messages[0].arrival if messages else self.link.clock.now()
         look = time.monotonic() >= self._next_look
         if look:
             self._next_look = time.monotonic() + WAIT
@@ -164,6 +167,13 @@ class Daemon:
             self._reconnects = self.link.counters.reconnects
             for states in self._states.values():
                 states.forget()
+        if not self.link.ready:
+            self._listening_since = None
+        elif self._listening_since is None:
+            self._listening_since = now
+        for stream in self.streams:
+            # What we do not hear while we are not subscribed is not the machine's silence.
+            stream.pipeline.listening_since = self._listening_since or FOREVER
         for stream, mine in self._by_stream(messages).items():
             if mine or look:
                 alerts = stream.take(mine, now)
@@ -172,7 +182,7 @@ class Daemon:
                 self._publish_states(stream, now, [alert.asset for alert in alerts])
         if messages:
             self.link.acknowledge(len(messages))
-            done = time.time_ns()
+            done = self.link.clock.now()
             arrivals = np.array([message.arrival for message in messages])
             self._vitals.reading_to_verdict.observe((done - arrivals) / SECOND)
             self._vitals.scoring.observe(np.array([time.perf_counter() - began]))
@@ -211,7 +221,8 @@ class Daemon:
 
     def _publish_states(self, stream: Stream, now: int, told: Sequence[str]) -> None:
         for topic, payload in self._states[stream].due(now, told):
-            self.link.publish(topic, payload, retain=True)
+            if not self.link.publish(topic, payload, retain=True):
+                break
 
     # Pages
 
@@ -240,6 +251,12 @@ class Daemon:
                 "streams": [stream.name for stream in self.streams],
             }
         ).encode()
+
+
+def _packet_size(streams: Sequence[Stream]) -> int:
+    """Room for the largest payload that a stream wants, its topic and a header."""
+    largest = max(int(stream.config.max_payload) for stream in streams)
+    return max(MAXIMUM_PACKET_SIZE, largest + 66 * 1024)
 
 
 def _word(good: bool, yes: str, no: str) -> Response:

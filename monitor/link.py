@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from monitor.clock import Clock
 from monitor.mailboxes import Inbox, LinkCounters, Outbox, Outgoing, Wake
 from monitor.mqtt import IDLE_SECONDS, Duties, LinkSettings, Session
 from monitor.reading import Message
@@ -41,6 +42,7 @@ class Link:
 
     Attributes:
         counters: what happened so far.
+        clock: gives the messages their arrival times.
         taken_over: another client has our id; the link has given up.
         last_error: why the link is not ready, or None.
         failure: the exception that ended the thread, or None.
@@ -61,6 +63,7 @@ class Link:
         outbox_bytes: int = 16 * 2**20,
     ) -> None:
         self.counters = LinkCounters()
+        self.clock = Clock()
         self.taken_over = False
         self.last_error: str | None = None
         self.failure: BaseException | None = None
@@ -199,6 +202,7 @@ class Link:
             self._wake,
             self.counters,
             epoch=self._epoch,
+            clock=self.clock,
             opened=self._note_open,
         )
         self._session = session

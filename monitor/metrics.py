@@ -77,7 +77,7 @@ class Metrics(Collector):
 
     Args:
         streams: of the daemon.
-        vitals: of the daemon, refreshed by `refresh` before each page.
+        vitals: of the daemon, refreshed before each page.
     """
 
     def __init__(self, streams: Sequence[Stream], vitals: Vitals) -> None:
@@ -221,6 +221,9 @@ class Metrics(Collector):
             ("mqtt_reconnects", "Connections after the first.", link.reconnects),
             ("mqtt_session_lost", "Reconnects at which the session was gone.", link.sessions_lost),
             ("broker_dropped", "Messages the broker says it dropped.", link.broker_dropped),
+            ("publish_refused", "Messages not taken, too much being unsent.", link.publish_refused),
+            ("publish_failures", "Messages the broker refused.", link.publish_failures),
+            ("reading_pauses", "Times reading stopped, the queue being full.", link.pauses),
         ):
             yield _counter(name, text, [], value)
         model = _gauge("model_info", "The bundles in use.", ["stream", "model", "digest"])

@@ -19,6 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from monitor.clock import Clock
 from monitor.mailboxes import Inbox, LinkCounters, Outbox, Outgoing, Ticket, Wake
 from monitor.reading import Message
 
@@ -45,7 +46,10 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """Where the broker is and who we are; ``session_expiry`` 0 means a clean session."""
+    """Where the broker is and who we are; ``session_expiry`` 0 means a clean session.
+
+    ``packet_size`` is the largest packet that we ask the broker to send us, in bytes.
+    """
 
     host: str
     port: int
@@ -53,6 +57,7 @@ class LinkSettings:
     protocol: Literal["5", "3.1.1"] = "5"
     keepalive: int = 15
     session_expiry: int = 86400
+    packet_size: int = MAXIMUM_PACKET_SIZE
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsSettings | None = None
@@ -131,6 +136,7 @@ class Session:
         counters: LinkCounters,
         *,
         epoch: int,
+        clock: Clock,
         opened: Callable[["Session"], None],
     ) -> None:
         self.beat = time.monotonic()
@@ -148,6 +154,7 @@ class Session:
         self._wake = wake
         self._counters = counters
         self._epoch = epoch
+        self._clock = clock
         self._opened = opened
         self._grain = min(IDLE_SECONDS, settings.keepalive / 4)
         self._is_open = self._refusal_logged = False
@@ -223,7 +230,7 @@ class Session:
             wishes = Properties(PacketTypes.CONNECT)
             wishes.SessionExpiryInterval = settings.session_expiry
             wishes.ReceiveMaximum = RECEIVE_MAXIMUM
-            wishes.MaximumPacketSize = MAXIMUM_PACKET_SIZE
+            wishes.MaximumPacketSize = self._settings.packet_size
             self._client.connect(
                 settings.host,
                 settings.port,
@@ -389,7 +396,7 @@ class Session:
             elif not self._leaving:
                 payload = bytes(message.payload)
                 self._inbox.put(
-                    Message(topic, payload, time.time_ns(), message.retain),
+                    Message(topic, payload, self._clock.now(), message.retain),
                     Ticket(self._epoch, message.mid, message.qos),
                 )
         except Exception as error:

@@ -1,7 +1,7 @@
 """The live path over all assets of a stream at once: readings → frames → scores → alerts.
 
 It changes only the arrays it holds, does no input or output and reads no clock: the daemon feeds it
-from MQTT, `replay` from a file, and equal readings give equal alerts.
+from MQTT, `replay` from a file, and readings that are in time give equal alerts.
 """
 
 import math
@@ -17,6 +17,7 @@ from models.decision import Decision
 from models.detector import Detector, Scores
 from models.frame import (
     NEVER,
+    Arrival,
     Bools,
     Codes,
     Coverage,
@@ -158,6 +159,10 @@ class Pipeline:
         detectors: by asset name, or under None the one for all; empty = read, not scored.
         lateness: nanoseconds a tick waits after its end; None = the grid's default.
         rules: how verdicts become alerts.
+
+    Attributes:
+        listening_since: when we began to hear the assets, nanoseconds; silence before is ours, not
+            theirs.
     """
 
     def __init__(
@@ -170,6 +175,7 @@ class Pipeline:
         rules: AlertRules,
     ) -> None:
         self.assets = assets
+        self.listening_since = 0
         self.board = Board.empty(sensors)
         self.groups = [_Group(stream, detector, lateness, rules) for detector in detectors.values()]
         self._group_of = {name: index for index, name in enumerate(detectors)}
@@ -195,7 +201,7 @@ class Pipeline:
         self._admit()
         out = self._nothing(len(readings.asset))
         if len(readings.asset):
-            self._note(readings, now)
+            self._note(readings)
         results = [
             self._step_group(group, rows, readings, now, out)
             for group, rows in self._rows_by_group(readings.asset)
@@ -234,7 +240,7 @@ class Pipeline:
         mine = self._group[asset]
         return [(group, np.flatnonzero(mine == i)) for i, group in enumerate(self.groups)]
 
-    def _note(self, readings: Readings, now: int | None) -> None:
+    def _note(self, readings: Readings) -> None:
         board = self.board
         row, sensor = np.nonzero(~np.isnan(readings.values))
         asset, time, value = readings.asset[row], readings.time[row], readings.values[row, sensor]
@@ -246,8 +252,6 @@ class Pipeline:
         at, value = (asset[newest], sensor[newest]), value[newest]
         board.value[at] = value
         np.fmax.at(board.value, at, value)
-        if now is not None:
-            board.heard[readings.asset] = now
 
     def _step_group(
         self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
@@ -255,6 +259,9 @@ class Pipeline:
         asset = group.own(readings.asset[rows], self._slot)
         frames, intake = group.framer.step(asset, readings.time[rows], readings.values[rows], now)
         out.rows[rows] = _ROW_OUTCOMES[intake.outcome]
+        if now is not None:
+            accepted = intake.outcome == Arrival.ACCEPTED
+            self.board.heard[readings.asset[rows[accepted]]] = now
         out.late[:] += intake.late
         out.duplicate[:] += intake.duplicate
         return self._judge(group, frames)
@@ -340,7 +347,8 @@ class Pipeline:
         for group in self.groups:
             grid = group.detector.grid
             patience = (grid.max_hold + 1) * grid.period + group.framer.lateness
-            quiet = group.assets[self.board.heard[group.assets] + patience < now]
+            since = np.maximum(self.board.heard[group.assets], self.listening_since)
+            quiet = group.assets[since + patience < now]
             self.board.score[quiet] = np.nan
             self.board.share[quiet] = np.nan
             self.board.expected[quiet] = np.nan

@@ -118,8 +118,8 @@ class AssetTable:
         """The index of an asset that is not refused, a new one if it is not in the table."""
         index = self._index.setdefault(name, len(self.names))
         if index == len(self.names):
+            self.labels.append(labels)  # first: who reads along goes by the names
             self.names.append(name)
-            self.labels.append(labels)
         return index
 
 

@@ -45,12 +45,13 @@ def replay(
     for name in names:
         assets.index(name, tuple((label, labels[label]) for label in wanted if label))
     pipeline = stream.fresh_pipeline(assets)
-    rows = np.flatnonzero(~np.isnan(recording.values).all(axis=1))
+    sensors = stream.sensors
+    outside = (recording.values < sensors.low) | (recording.values > sensors.high)
+    values_read = np.where(outside, np.nan, recording.values)
+    rows = np.flatnonzero(~np.isnan(values_read).all(axis=1))
     for start in range(0, len(rows), ROWS):
         part = rows[start : start + ROWS]
-        readings = Readings(
-            recording.asset[part], recording.time[part], recording.values[part], part
-        )
+        readings = Readings(recording.asset[part], recording.time[part], values_read[part], part)
         yield from pipeline.step(readings, None).alerts
     yield from pipeline.finish().alerts
 
@@ -65,7 +66,7 @@ def messages(
     """
     sensors, pattern = stream.sensors, stream.pattern
     raw = (recording.values - sensors.offset) / sensors.scale
-    for row in range(len(recording.time)):
+    for row in map(int, np.argsort(recording.time, kind="stable")):
         due = int(recording.time[row]) / SECOND
         found = [i for i, value in enumerate(raw[row].tolist()) if not math.isnan(value)]
         if not found:

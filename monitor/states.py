@@ -54,7 +54,6 @@ class StateTopic:
         due = np.flatnonzero(changed[: len(names)])
         if not len(due):
             return
-        self._state[due], self._score[due], self._at[due] = state[due], score[due], now
         lives = {i: x for g in self._stream.pipeline.groups for i, x in g.alerts.lives.items()}
         for index in due.tolist():
             life = lives.get(index)
@@ -79,6 +78,12 @@ class StateTopic:
             yield (
                 f"{self._root}/{self._stream.name}/{names[index]}/state",
                 json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode(),
+            )
+            # Only now: what the caller does not go on from is told another time.
+            self._state[index], self._score[index], self._at[index] = (
+                state[index],
+                score[index],
+                now,
             )
 
 

@@ -208,10 +208,10 @@ def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> 
                     f"{place}: the bundle of {asset} has the sensors "
                     f"{', '.join(detector.sensors)}; wanted those of the others, {', '.join(names)}"
                 )
+    # Where a topic names the sensor, its path is that level of the topic.
+    own = {name: name if config.payload == "number" else f'"{name}"' for name in names}
     if not config.sensors:
-        plain = SensorMap.plain(names)
-        # Where a topic names the sensor, its path is that level of the topic.
-        return replace(plain, paths=names) if config.payload == "number" else plain
+        return replace(SensorMap.plain(names), paths=tuple(own.values()))
     if missing := [name for name in names if name not in config.sensors]:
         raise ConfigError(
             f"{place} . sensors: does not map {', '.join(missing)}, which its bundle was trained "
@@ -220,7 +220,7 @@ def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> 
     chosen = [config.sensors[name] for name in names]
     return SensorMap(
         names,
-        tuple(sensor.path for sensor in chosen),
+        tuple(config.sensors[name].path or own[name] for name in names),
         np.array([sensor.scale for sensor in chosen]),
         np.array([sensor.offset for sensor in chosen]),
         np.array([-np.inf if sensor.min is None else sensor.min for sensor in chosen]),

@@ -60,7 +60,7 @@ def test_a_failure_is_restarted_unless_it_cannot_heal() -> None:
     assert unit["WatchdogSec"] == ["30"]
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartSec"] == ["2"]
-    assert unit["RestartPreventExitStatus"] == ["2 65 78"]
+    assert unit["RestartPreventExitStatus"] == ["2 65 66 78"]
 
 
 def test_after_a_takeover_the_restart_waits() -> None:

@@ -521,6 +521,22 @@ def test_an_existing_bundle_is_not_replaced_without_force(
     assert files_of(folder) == before
 
 
+@pytest.mark.parametrize("name", ["plant", "plant.previous"])
+def test_force_never_replaces_what_is_no_bundle(
+    name: str, folder: Path, other: tuple[Manifest, dict[str, bytes]]
+) -> None:
+    place = folder.with_name(name)
+    if place.exists():
+        (place / "bundle.json").unlink()
+    place.mkdir(exist_ok=True)
+    (place / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(FileExistsError, match="is no bundle"):
+        write(folder, *other, force=True)
+
+    assert (place / "thesis.txt").read_text() == "years of work"
+
+
 def test_force_replaces_and_keeps_the_one_before(
     folder: Path, other: tuple[Manifest, dict[str, bytes]]
 ) -> None:

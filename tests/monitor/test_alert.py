@@ -177,15 +177,18 @@ def test_without_a_scored_frame_for_long_an_alert_expires() -> None:
     ]
 
 
-def test_an_expired_alert_is_silent_until_its_verdict_has_cleared() -> None:
+def test_a_machine_that_goes_on_after_its_alert_expired_is_told_of_anew() -> None:
     rules = replace(QUICK, expire=2 * SECOND)
     alerts = life([0, 0, 2, 1e6, 1e6, 1e6, 2, 5, 0, 2], rules)
     assert steps(alerts) == [
         ("opened", 2, None),
         ("resolved", 5, "expired"),
+        ("opened", 6, None),
+        ("updated", 7, None),
+        ("resolved", 8, "normal"),
         ("opened", 9, None),
     ]
-    assert alerts[0].alert_id != alerts[2].alert_id
+    assert len({alerts[0].alert_id, alerts[2].alert_id, alerts[5].alert_id}) == 3
 
 
 def test_an_alert_that_was_never_told_does_not_expire() -> None:

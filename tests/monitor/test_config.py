@@ -173,7 +173,7 @@ def test_a_file_from_windows_is_read(tmp_path: Path) -> None:
 
 def test_a_sensor_table_without_a_path_reads_its_own_name(read: Load) -> None:
     config = read(STREAM + "[stream.sensors]\nspeed = { max = 9 }\n")
-    assert config.stream[0].sensors["speed"].path == '"speed"'
+    assert config.stream[0].sensors["speed"].path is None
 
 
 def test_a_sensor_may_be_called_like_a_key_of_the_stream_when_it_is_a_table(read: Load) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.decision import Rule
 from models.detector import Detector
-from models.frame import NEVER, SECOND, Coverage, grown
+from models.frame import FOREVER, NEVER, SECOND, Coverage, grown
 from monitor import pipeline as module
 from monitor.alert import Alert, AlertRules
 from monitor.pipeline import Board, Outcome, Pipeline, State
@@ -262,6 +262,27 @@ def test_an_anomalous_asset_that_falls_silent_stays_anomalous_without_a_score() 
     pipeline.step(readings([]), TODAY + 3600 * SECOND)
     assert seen(pipeline)[0] is State.ANOMALOUS
     assert math.isnan(pipeline.board.score[0])
+
+
+@pytest.mark.parametrize("second", [3, -3600], ids=["duplicate", "late"])
+def test_an_asset_whose_readings_are_all_refused_is_as_good_as_silent(second: int) -> None:
+    pipeline = fed(0, 0.5, 0.5, 0.5)
+    for now in range(4, 20):
+        pipeline.step(readings([(0, second, [0.5])]), TODAY + now * SECOND)
+    assert seen(pipeline)[0] is State.NO_DATA
+    assert math.isnan(pipeline.board.score[0])
+
+
+def test_while_we_do_not_listen_nobody_is_silent() -> None:
+    pipeline = fed(0, 0.5, 0.5, 0.5)
+    pipeline.listening_since = FOREVER
+    pipeline.step(readings([]), TODAY + 60 * SECOND)
+    assert seen(pipeline) == (State.NORMAL, 0.5)
+    pipeline.listening_since = TODAY + 70 * SECOND
+    pipeline.step(readings([]), TODAY + 72 * SECOND)
+    assert seen(pipeline) == (State.NORMAL, 0.5)
+    pipeline.step(readings([]), TODAY + 75 * SECOND)
+    assert seen(pipeline)[0] is State.NO_DATA
 
 
 def test_silence_of_one_asset_is_not_that_of_another() -> None:

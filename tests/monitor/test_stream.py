@@ -10,7 +10,7 @@ from models.frame import SECOND
 from monitor.config import AlertsConfig, Config, SensorConfig
 from monitor.errors import ConfigError
 from monitor.pipeline import State
-from monitor.reading import MessageOutcome
+from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream, open_streams
 from tests.monitor.machines import TODAY, detector, message, outcomes, stream
 
@@ -238,3 +238,19 @@ def test_the_bundle_that_is_shipped_opens(tmp_path: Path) -> None:
     shutil.copytree(shipped, tmp_path / "pumps")
     of = open_one(tmp_path / "pumps")
     assert of.sensors.names == of.detectors[None].sensors
+
+
+def test_a_sensor_without_a_path_is_the_topic_level_of_its_own_name() -> None:
+    config = {"x": SensorConfig(unit="C"), "y": SensorConfig(path="temp1")}
+    one = stream(
+        detector(["x", "y"]),
+        sensors=config,
+        topic="plant/{asset}/{sensor}",
+        payload="number",
+        time=None,
+    )
+    sent = [
+        Message(f"plant/p1/{sensor}", b"1.5", TODAY + n, retained=False)
+        for n, sensor in enumerate(["x", "temp1", "y"])
+    ]
+    assert outcomes(one, sent) == ["accepted", "accepted", "no-sensor"]
