@@ -39,7 +39,7 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
     family = {
         name: parameter.default
         for name, parameter in inspect.signature(FAMILIES[request.model]).parameters.items()
-        if name not in ("window", "sensors", "code")
+        if name not in ("window", "sensors")
     }
     training = {entry.name for entry in fields(Settings)} - {"seed"}
     scoring = {"score", "tail", "max_hold", "max_held"}

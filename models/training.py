@@ -14,7 +14,6 @@ from torch import Tensor
 from models.detector import scale
 from models.families import FAMILIES
 from models.families.network import Network
-from models.families.pca import WindowPca
 from models.frame import Bools, Floats, Ints
 
 # Least windows of a fold for its figures to mean anything.
@@ -22,6 +21,8 @@ LEAST_TRAINING, LEAST_HELD_OUT = 100, 30
 # Below this many windows the normal data are cross-fitted, above it they are split once.
 LONG = 5000
 FOLDS = 4
+# Windows that are held in memory at once for what is not trained by gradient.
+MOST_TO_PREPARE = 20_000
 
 Progress = Callable[[str, int, int], None]  # stage, epochs done, epochs at most
 
@@ -177,28 +178,35 @@ def train(
     center, spread = scaling(values, split.train, window)
     frames = torch.from_numpy(scale(values, center, spread))
     network, generator = build(model, window, values.shape[1], parameters, settings.seed)
-    if isinstance(network, WindowPca):
-        network.solve(gather(frames, split.train, window))
+    sample = np.linspace(0, len(split.train) - 1, min(len(split.train), MOST_TO_PREPARE))
+    network.prepare(gather(frames, split.train[sample.astype(np.int64)], window))
+    objectives = network.objectives()
+    if not objectives:
         loss = validation_loss(network, frames, split.validation, window)
         return Fitted(network.eval(), center, spread, 1, loss)
 
-    optimiser = torch.optim.Adam(network.parameters())
+    optimisers = [torch.optim.Adam(weights) for weights in objectives]
     steps = -(-len(split.train) // settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps
-    )
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps
+        )
+        for optimiser in optimisers
+    ]
     best_loss, best_epoch = float("inf"), settings.epochs
     best: dict[str, Any] = {}
     for epoch in range(1, settings.epochs + 1):
         network.train()
+        network.epoch = epoch
         order = torch.randperm(len(split.train), generator=generator).numpy()
         for start in range(0, len(order), settings.batch):
             batch = gather(frames, split.train[order[start : start + settings.batch]], window)
-            optimiser.zero_grad()
-            network.loss(batch, generator).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
+            for number, weights in enumerate(objectives):
+                network.zero_grad()
+                network.loss(batch, generator, number).backward()
+                torch.nn.utils.clip_grad_norm_(weights, 1.0)
+                optimisers[number].step()
+                schedules[number].step()
         on_epoch(epoch)
         if not len(split.validation):
             continue

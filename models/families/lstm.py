@@ -72,9 +72,9 @@ class LstmAutoencoder(Network):
         """The decoder's own predictions from the encoder's state (N, L, m)."""
         return self.decode(self.encode(windows), self.window)
 
-    def loss(self, windows: Tensor, generator: Generator) -> Tensor:
+    def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
         """Mean squared error under teacher forcing."""
-        del generator
+        del generator, objective
         target = windows.flip(1)  # (N, L, m), newest frame first
         hidden, cell = self.encode(windows)
         rest, _ = self.decoder(target[:, :-1], (hidden, cell))  # (N, L-1, c)

@@ -7,8 +7,14 @@ class Network(nn.Module):
     """Maps windows to `expected` and `error`, in torch here and in the same form in ONNX.
 
     A family implements `reconstruct` and `initialise`; one whose error is not the squared residual
-    overrides `forward`, one that trains otherwise overrides `loss`.
+    overrides `forward`, one that trains otherwise overrides `loss`, and one that takes something
+    from the training windows without a gradient overrides `prepare`.
+
+    Attributes:
+        epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
     """
+
+    epoch = 1
 
     def __init__(self, window: int, sensors: int) -> None:
         super().__init__()
@@ -23,9 +29,18 @@ class Network(nn.Module):
         """The windows as the network rebuilds them at scoring time, float (N, L, m) to the same."""
         raise NotImplementedError
 
-    def loss(self, windows: Tensor, generator: Generator) -> Tensor:
-        """The training objective of a batch (N, L, m), a scalar."""
-        del generator
+    def prepare(self, windows: Tensor) -> None:
+        """Take what is not trained by gradient from all the training windows (N, L, m)."""
+        del windows
+
+    def objectives(self) -> list[list[nn.Parameter]]:
+        """The weights that each objective trains, in turn for every batch; none = solved."""
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        return [weights] if weights else []
+
+    def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
+        """One training objective of a batch (N, L, m), a scalar."""
+        del generator, objective
         return (windows - self.reconstruct(windows)).square().mean()
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Window PCA: the honest baseline, and what a linear autoencoder learns at best."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -15,19 +15,27 @@ class WindowPca(Network):
         variance: share of the training windows' variance that the components keep.
     """
 
-    def __init__(self, window: int, sensors: int, variance: float = 0.9, code: int = 1) -> None:
+    def __init__(self, window: int, sensors: int, variance: float = 0.9) -> None:
         super().__init__(window, sensors)
         self.variance = variance
-        self.mean = torch.nn.Parameter(torch.zeros(window * sensors), requires_grad=False)
-        self.components = torch.nn.Parameter(
-            torch.zeros(window * sensors, code), requires_grad=False
-        )
+        self._set(torch.zeros(window * sensors), torch.zeros(window * sensors, 1))
+
+    def _set(self, mean: Tensor, components: Tensor) -> None:
+        self.mean = torch.nn.Parameter(mean, requires_grad=False)  # (L*m,)
+        self.components = torch.nn.Parameter(components, requires_grad=False)  # (L*m, code)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # How many components there are is only known from the weights.
+        stored = state_dict.get(prefix + "components")
+        if stored is not None:
+            self._set(self.mean, torch.zeros(self.window * self.sensors, stored.shape[1]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def initialise(self, generator: Generator) -> None:
         """Nothing to draw."""
         del generator
 
-    def solve(self, windows: Tensor) -> None:
+    def prepare(self, windows: Tensor) -> None:
         """Find the components of training windows (N, L, m), in float64."""
         flat = windows.flatten(1).double()  # (N, L*m)
         mean = flat.mean(0)
@@ -40,8 +48,7 @@ class WindowPca(Network):
         # A component's sign is arbitrary; fix it so that equal data give equal weights.
         largest = vectors.abs().argmax(0)
         vectors = vectors * vectors[largest, torch.arange(code)].sign()
-        self.mean = torch.nn.Parameter(mean.float(), requires_grad=False)
-        self.components = torch.nn.Parameter(vectors.float(), requires_grad=False)
+        self._set(mean.float(), vectors.float())
 
     def reconstruct(self, windows: Tensor) -> Tensor:
         """Projection on the components (N, L, m)."""

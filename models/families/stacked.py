@@ -42,7 +42,8 @@ class StackedAutoencoder(Network):
         flat = windows.flatten(1)  # (N, L*m)
         return self.layers(flat).unflatten(1, (self.window, self.sensors))  # (N, L, m)
 
-    def loss(self, windows: Tensor, generator: Generator) -> Tensor:
+    def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
         """Mean squared error against the clean window."""
+        del objective
         noise = torch.randn(windows.shape, generator=generator, dtype=windows.dtype)
         return (windows - self.reconstruct(windows + self.denoise * noise)).square().mean()

@@ -30,8 +30,7 @@ def windows(count: int, window: int, sensors: int) -> Float32s:
 def network(model: str, window: int, sensors: int, seed: int = 0) -> Network:
     made = FAMILIES[model](window, sensors)
     made.initialise(torch.Generator().manual_seed(seed))
-    if isinstance(made, WindowPca):
-        made.solve(torch.from_numpy(windows(200, window, sensors)))
+    made.prepare(torch.from_numpy(windows(200, window, sensors)))
     return made
 
 
@@ -145,7 +144,7 @@ def principal_components(flat: np.ndarray, code: int) -> np.ndarray:
 def test_pca_is_the_projection_on_the_components_that_keep_90_percent_of_the_variance() -> None:
     given = windows(300, 10, 3)
     net = WindowPca(10, 3)
-    net.solve(torch.from_numpy(given))
+    net.prepare(torch.from_numpy(given))
     flat = given.reshape(300, -1).astype(np.float64)
     variance = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False) ** 2
     code = int(np.searchsorted(np.cumsum(variance) / variance.sum(), 0.9)) + 1
@@ -160,7 +159,7 @@ def test_pca_is_the_projection_on_the_components_that_keep_90_percent_of_the_var
 
 def test_pca_of_constant_windows_expects_the_constant() -> None:
     net = WindowPca(8, 2)
-    net.solve(torch.ones(100, 8, 2))
+    net.prepare(torch.ones(100, 8, 2))
 
     expected, error = TorchRuntime(net)(np.ones((3, 8, 2), np.float32))
 

@@ -119,8 +119,7 @@ def test_the_stored_weights_are_the_network_that_scores(model: str, tmp_path: Pa
 
     done = fitted([recording(values(400))], request(model))
     weights = tensors.load(done.files[bundle.WEIGHTS])
-    sizes = {"code": weights["components"].shape[1]} if model == "pca" else {}
-    network, _ = build(model, done.manifest.window, 3, {**done.manifest.parameters, **sizes}, 7)
+    network, _ = build(model, done.manifest.window, 3, done.manifest.parameters, 7)
     network.load_state_dict(weights)
 
     # In torch the bundle proves itself on the same golden windows.

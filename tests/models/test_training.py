@@ -178,7 +178,7 @@ class Scripted(Network):
 
     def __init__(self, window: int, sensors: int) -> None:
         super().__init__(window, sensors)
-        self.epoch = torch.nn.Parameter(torch.zeros(1))
+        self.seen = torch.nn.Parameter(torch.zeros(1))
 
     def initialise(self, generator: Generator) -> None:
         """Nothing to draw."""
@@ -186,16 +186,16 @@ class Scripted(Network):
     def train(self, mode: bool = True) -> "Scripted":
         if mode:
             with torch.no_grad():
-                self.epoch += 1
+                self.seen += 1
         return super().train(mode)
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         assert not self.training
-        loss = self.script[round(self.epoch.item()) - 1]
+        loss = self.script[round(self.seen.item()) - 1]
         return windows, torch.full_like(windows, loss)
 
-    def loss(self, windows: Tensor, generator: Generator) -> Tensor:
-        return 0 * self.epoch.sum()
+    def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
+        return 0 * self.seen.sum()
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, script: Sequence[float], patience: int) -> Fitted:
@@ -210,7 +210,7 @@ def test_the_best_epochs_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
     fitted = scripted(monkeypatch, [5, 3, 1, 2, 4], patience=9)
 
     assert (fitted.epochs, fitted.validation_loss) == (3, pytest.approx(1))
-    assert fitted.network.state_dict()["epoch"].item() == pytest.approx(3)
+    assert fitted.network.state_dict()["seen"].item() == pytest.approx(3)
 
 
 def test_training_stops_after_patience_epochs_without_a_better_loss(
