@@ -24,12 +24,14 @@ class WindowPca(Network):
         self.mean = torch.nn.Parameter(mean, requires_grad=False)  # (L*m,)
         self.components = torch.nn.Parameter(components, requires_grad=False)  # (L*m, code)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any
+    ) -> None:
         # How many components there are is only known from the weights.
         stored = state_dict.get(prefix + "components")
         if stored is not None:
             self._set(self.mean, torch.zeros(self.window * self.sensors, stored.shape[1]))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
 
     def initialise(self, generator: Generator) -> None:
         """Nothing to draw."""

@@ -1,0 +1,117 @@
+"""What the commands share: arguments, reading data, errors with an exit code."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from models.recording import Recording, RecordingError, find, read
+
+Data = Annotated[list[Path], typer.Argument(help="Recordings: CSV files or folders of them.")]
+BundleFolder = Annotated[Path, typer.Argument(help="A bundle.")]
+Rows = Annotated[
+    str | None,
+    typer.Option("--rows", metavar="A:B", help="Half-open range of rows; one file only."),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="A column to leave out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what is there, keeping it as NAME.previous.")
+]
+
+NEEDS_TRAINING = 'this command trains networks: pip install "sensor-monitor[train]"'
+
+
+class Stop(Exception):
+    """An error to report in one message."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check_range(option: str, value: float | None, low: float, high: float) -> None:
+    """Refuse a number outside its range, NaN included."""
+    # Typer's own ranges let NaN pass.
+    if value is not None and not low <= value <= high:
+        raise Stop(f"{option} {value:g}: wanted {low:g} to {high:g}", 2)
+
+
+def names_of(sensors: str | None) -> list[str] | None:
+    """The names in `A,B`; None stays None."""
+    if sensors is None:
+        return None
+    names = [name.strip() for name in sensors.split(",")]
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise Stop(f"--sensors {sensors}: has {name!r} twice, or a name is empty", 2)
+    return names
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    if not out.name:
+        raise Stop(f"--out {out}: wanted a path that ends in a name", 2)
+    if out.exists() and not force:
+        raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            raise PermissionError(f"{out.parent} is read-only for this user")
+
+
+@contextmanager
+def writing(out: Path) -> Generator[None]:
+    """Report what the system says about a path that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise Stop(f"{out}: cannot be written ({error})", 73) from None
+
+
+def read_data(
+    data: list[Path],
+    sensors: list[str] | tuple[str, ...] | None,
+    ignore: list[str] | None,
+    rows: str | None,
+) -> list[Recording]:
+    """Read the recordings named on the command line, all with the same sensors."""
+    paths = find(data)
+    span: tuple[int | None, int | None] = (None, None)
+    if rows is not None:
+        if len(paths) > 1:
+            raise Stop(f"--rows {rows}: is for one file; found {len(paths)}", 2)
+        first, colon, last = rows.partition(":")
+        try:
+            span = (int(first) if first else None, int(last) if last else None)
+        except ValueError:
+            colon = ""
+        if not colon or any(edge is not None and edge < 0 for edge in span):
+            raise Stop(f"--rows {rows}: wanted A:B, either side may be empty", 2)
+    recordings: list[Recording] = []
+    for path in paths:
+        recordings.append(read(path, sensors=sensors, ignore=ignore or (), rows=span))
+        sensors = sensors or recordings[0].sensors
+    if not sum(len(one.time) for one in recordings):
+        raise RecordingError(f"{paths[0]}: holds no rows")
+    return recordings
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr, quiet where that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
