@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors import numpy as tensors
 from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.frame import Floats
-from models.manifest import FileSpec, Manifest
+from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
 from models.runtime import OnnxRuntime, Runtime, first_line
 
 SCHEMA_VERSION = 1
@@ -173,10 +174,11 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         what = first["msg"].removeprefix("Value error, ")
         raise BundleError(": ".join([str(folder / MANIFEST), *place, what])) from None
-    if manifest.digest != manifest.own_digest():
+    # Of the file, not of the manifest: a field that a later version adds does not change it.
+    if (wanted := digest_of(json.loads(files[MANIFEST]))) != manifest.digest:
         raise BundleError(
             f"{folder / MANIFEST}: is not the file that was written (its digest is "
-            f"{manifest.digest[:12]}…, wanted {manifest.own_digest()[:12]}…)"
+            f"{manifest.digest[:12]}…, wanted {wanted[:12]}…)"
         )
     if set(manifest.files) != expected - {MANIFEST}:
         raise BundleError(f"{folder / MANIFEST}: files: names {sorted(manifest.files)}")
@@ -191,7 +193,7 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
 
 def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
     """The detector a manifest describes, on a runtime for its network."""
-    default = manifest.calibrations["default"]
+    assets = tuple(name for name in manifest.calibrations if name != DEFAULT)
     return Detector(
         manifest.name,
         manifest.digest,
@@ -202,17 +204,24 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
         Rule(**manifest.rule.model_dump()),
         manifest.score,
         manifest.tail,
-        Calibration(
-            np.array(default.center),
-            np.array(default.spread),
-            np.array(default.error_scale),
-            np.array(default.error_mean or 0.0),
-            np.array(default.error_precision or 0.0),
-            default.threshold.value,
-            default.threshold.expected_per_day,
-            default.threshold.bound_per_day,
-        ),
+        calibration_of(assets, [manifest.calibrations[name] for name in (DEFAULT, *assets)]),
         runtime,
+    )
+
+
+def calibration_of(assets: tuple[str, ...], rows: Sequence[CalibrationSpec]) -> Calibration:
+    """The arrays of some calibrations, the default one first."""
+    known = [row for row in rows if row.error_mean is not None]
+    return Calibration(
+        assets,
+        np.array([row.center for row in rows]),
+        np.array([row.spread for row in rows]),
+        np.array([row.error_scale for row in rows]),
+        np.array([row.threshold.value for row in rows]),
+        np.array([row.threshold.expected_per_day for row in rows]),
+        np.array([row.threshold.bound_per_day for row in rows]),
+        np.array([row.error_mean for row in known]) if known else None,
+        np.array([row.error_precision for row in known]) if known else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from models.decision import Rule
-from models.frame import Float32s, Floats, Grid
+from models.frame import Float32s, Floats, Grid, Ints
 
 if TYPE_CHECKING:
     from models.runtime import Runtime
@@ -27,27 +27,39 @@ Score = Literal["mean-square", "mahalanobis"]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What an asset's normal data say, arrays of shape (sensors,) unless given.
+    """What normal data say: one row for assets without a calibration of their own, one per asset.
 
     Args:
-        center, spread: frozen scaling; scaled = (value - center) / spread.
-        error_scale: mean squared residual of each scaled sensor on held-out normal data.
-        error_mean: mean absolute residual; only the Mahalanobis score has it.
-        error_precision: inverse of the shrunk covariance of absolute residuals, shape
-            (sensors, sensors); only the Mahalanobis score has it.
-        threshold: the unscaled score that becomes 1.0.
+        assets: names of the rows after the first; empty = the first row is for every asset.
+        center, spread: frozen scaling; scaled = (value - center) / spread, shape (rows, sensors).
+        error_scale: mean squared residual of each scaled sensor on held-out normal data, shape
+            (rows, sensors).
+        threshold: the unscaled score that becomes 1.0, shape (rows,).
         expected_per_day, bound_per_day: false alarms at that threshold on held-out normal data,
-            and their 95 % bound.
+            and their 95 % bound, shape (rows,).
+        error_mean: mean absolute residual, shape (rows, sensors); only the Mahalanobis score has
+            it.
+        error_precision: inverse of the shrunk covariance of absolute residuals, shape (rows,
+            sensors, sensors); only the Mahalanobis score has it.
     """
 
+    assets: tuple[str, ...]
     center: Floats
     spread: Floats
     error_scale: Floats
-    error_mean: Floats
-    error_precision: Floats
-    threshold: float
-    expected_per_day: float
-    bound_per_day: float
+    threshold: Floats
+    expected_per_day: Floats
+    bound_per_day: Floats
+    error_mean: Floats | None = None
+    error_precision: Floats | None = None
+
+    def row_of(self, asset: str) -> int:
+        """The row that scores an asset; 0 where it has none of its own."""
+        return self.assets.index(asset) + 1 if asset in self.assets else 0
+
+    def covers(self, asset: str) -> bool:
+        """Whether the normal behaviour of this asset is known."""
+        return not self.assets or asset in self.assets
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +102,34 @@ class Detector:
     calibration: Calibration
     runtime: "Runtime"
 
-    def scale(self, values: Floats) -> Float32s:
-        """Values in the sensors' units (..., sensors) to scaled float32."""
-        return scale(values, self.calibration.center, self.calibration.spread)
+    def scale(self, values: Floats, rows: Ints | int = 0) -> Float32s:
+        """Values in the sensors' units (n, ..., sensors) to scaled float32.
 
-    def score_windows(self, windows: Float32s) -> Scores:
-        """Score scaled windows, float32 of shape (windows, length, sensors)."""
+        Args:
+            values: of any shape that ends in the sensors.
+            rows: the calibration's row for all of them or, shape (n,), for each.
+        """
+        center, spread = self.calibration.center[rows], self.calibration.spread[rows]
+        if center.ndim > 1:
+            shape = (len(values), *(1,) * (values.ndim - 2), len(self.sensors))
+            center, spread = center.reshape(shape), spread.reshape(shape)
+        return scale(values, center, spread)
+
+    def score_windows(self, windows: Float32s, rows: Ints | int = 0) -> Scores:
+        """Score scaled windows.
+
+        Args:
+            windows: float32 of shape (windows, length, sensors).
+            rows: the calibration's row for all of them or, shape (windows,), for each.
+        """
         expected, error = self.runtime(windows)
-        calibration = self.calibration
+        known = self.calibration
         raw, parts = (
-            mahalanobis(error, calibration.error_mean, calibration.error_precision)
-            if self.score == "mahalanobis"
-            else mean_square(error, calibration.error_scale, self.tail)
+            mahalanobis(error, known.error_mean[rows], known.error_precision[rows])
+            if known.error_mean is not None and known.error_precision is not None
+            else mean_square(error, known.error_scale[rows], self.tail)
         )
-        raw = raw / calibration.threshold
+        raw = raw / known.threshold[rows]
         total = parts.sum(axis=1, keepdims=True)
         even = np.full_like(parts, 1 / len(self.sensors))
         shares = np.divide(parts, total, out=even, where=(total > 0) & np.isfinite(total))
@@ -111,7 +137,7 @@ class Detector:
         return Scores(
             np.where(np.isfinite(raw), raw, np.nan),
             shares,
-            newest * calibration.spread + calibration.center,
+            newest * known.spread[rows] + known.center[rows],
         )
 
 
@@ -127,7 +153,7 @@ def mean_square(error: Float32s, error_scale: Floats, tail: int) -> tuple[Floats
 
     Args:
         error: shape (windows, length, sensors).
-        error_scale: shape (sensors,).
+        error_scale: shape (sensors,) or (windows, sensors).
         tail: number of newest frames.
 
     Returns:
@@ -142,7 +168,7 @@ def mahalanobis(error: Float32s, mean: Floats, precision: Floats) -> tuple[Float
     """EncDec-AD's score (e - mu)' S^-1 (e - mu) of the newest frame's absolute residuals.
 
     Malhotra et al. 2016, section 2.2. A sensor's part is its term of the quadratic form, at
-    least 0. Arguments and results as in `mean_square`; precision of shape (sensors, sensors).
+    least 0. Arguments and results as in `mean_square`; precision of shape (..., sensors, sensors).
     """
     deviation = np.sqrt(error[:, -1].astype(np.float64)) - mean
     # Not a matrix product: BLAS rounds differently for different numbers of windows.

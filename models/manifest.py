@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,9 @@ from models.frame import SECOND, Grid
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
 LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
+
+# The calibration of assets that have none of their own.
+DEFAULT = "default"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -129,12 +132,17 @@ class Manifest(_Strict):
             raise ValueError(f"sensors: {twice[0]!r} stands twice")
         if self.tail > self.window:
             raise ValueError(f"tail: {self.tail} frames of a window of {self.window}")
-        if "default" not in self.calibrations:
-            raise ValueError("calibrations: has no 'default'")
+        if DEFAULT not in self.calibrations:
+            raise ValueError(f"calibrations: has no {DEFAULT!r}")
         for asset, one in self.calibrations.items():
             mean, precision = one.error_mean, one.error_precision
-            if self.score == "mahalanobis" and (mean is None or precision is None):
-                raise ValueError(f"calibrations.{asset}: lacks error_mean or error_precision")
+            wanted = self.score == "mahalanobis"
+            if (mean is not None, precision is not None) != (wanted, wanted):
+                have = "lacks" if wanted else "has"
+                raise ValueError(
+                    f"calibrations.{asset}: {have} error_mean or error_precision with the score "
+                    f"{self.score}"
+                )
             lists = {"center": one.center, "spread": one.spread, "error_scale": one.error_scale}
             for part, numbers in (
                 *lists.items(),
@@ -151,10 +159,15 @@ class Manifest(_Strict):
 
     def own_digest(self) -> str:
         """The digest its content leads to."""
-        content = self.model_dump(mode="json", exclude={"created", "digest"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(self.model_dump(mode="json"))
 
     @property
     def grid(self) -> Grid:
         """Period, window and hold rules."""
         return Grid(self.period_ns, self.window, self.max_hold, self.max_held)
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """SHA-256 of a manifest as JSON, without its time of creation and the digest itself."""
+    kept = {key: value for key, value in content.items() if key not in ("created", "digest")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -33,12 +33,14 @@ class AlertRules:
         renotify: an alert still firing is told of again after this.
         expire: an alert whose frames have not been scored for this long is closed as expired;
             without any frame no event time passes, and it stays open.
+        alert_uncalibrated: whether an asset that its bundle has no calibration for may alert.
     """
 
     critical: float = 3.0
     hold: int = 0
     renotify: int = 4 * 3600 * SECOND
     expire: int = 24 * 3600 * SECOND
+    alert_uncalibrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ class AlertBook:
             peak_score=life.peak,
             time=int(seen.time[i]),
             onset=life.onset,
-            sensors=self._sensors(seen, i),
+            sensors=self._sensors(seen, i, assets.names[index]),
             quality=_quality(seen.frames.age[i], self._detector.sensors),
             model=self._detector.name,
             digest=self._detector.digest,
@@ -246,17 +248,18 @@ class AlertBook:
             reason=reason,
         )
 
-    def _sensors(self, seen: Evidence, i: int) -> tuple[SensorEvidence, ...]:
+    def _sensors(self, seen: Evidence, i: int, asset: str) -> tuple[SensorEvidence, ...]:
         row, detector = int(seen.row[i]), self._detector
         share, expected = seen.scores.shares[row], seen.scores.expected[row]
+        spread = detector.calibration.spread[detector.calibration.row_of(asset)]
         strongest = np.argsort(-share, kind="stable")[:MOST_SENSORS]
         return tuple(
             SensorEvidence(
                 detector.sensors[j],
                 detector.units[j] or "",
                 float(share[j]),
-                _rounded(float(expected[j]), float(detector.calibration.spread[j])),
-                _rounded(float(seen.frames.values[i, j]), float(detector.calibration.spread[j])),
+                _rounded(float(expected[j]), float(spread[j])),
+                _rounded(float(seen.frames.values[i, j]), float(spread[j])),
             )
             for j in map(int, strongest)
         )

@@ -329,7 +329,7 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
         row["window"] = f"{first.grid.window} × {first.grid.period / SECOND:g} s"
         row["bytes_per_asset"] = stream.pipeline.bytes_per_asset
         row["false_alarms"] = "\n".join(
-            f"{known.expected_per_day:.3g}, at most {known.bound_per_day:.3g}"
+            f"{known.expected_per_day.mean():.3g}, at most {known.bound_per_day.max():.3g}"
             for known in (detector.calibration for detector in detectors)
         )
     return row

@@ -6,8 +6,8 @@ from MQTT, `replay` from a file, and readings that are in time give equal alerts
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import cast
 
@@ -135,18 +135,32 @@ class _Group:
         self.decision = Decision(detector.rule)
         self.alerts = AlertBook(stream, detector, rules)
         self.assets = np.empty(0, np.int64)  # index in the stream of each asset of the group
+        self.calibration = np.empty(0, np.int64)  # the row that scores it
+        self.muted = np.empty(0, bool)  # scored without a calibration of its own, and not told of
+        self._alert_all = rules.alert_uncalibrated
 
-    def own(self, asset: Ints, slot: Ints) -> Ints:
+    def own(self, asset: Ints, slot: Ints, names: Sequence[str]) -> Ints:
         """The group's indices of the stream's assets; new ones get the next.
 
         Args:
             asset: indices in the stream.
             slot: the stream's table from its index to the group's, -1 where new; filled in here.
+            names: of the stream's assets.
         """
         new = np.unique(asset[slot[asset] < 0])
-        slot[new] = np.arange(len(self.assets), len(self.assets) + len(new))
-        self.assets = np.concatenate((self.assets, new))
+        if len(new):
+            slot[new] = np.arange(len(self.assets), len(self.assets) + len(new))
+            self.assets = np.concatenate((self.assets, new))
+            known, fresh = self.detector.calibration, [names[index] for index in new.tolist()]
+            rows = np.array([known.row_of(name) for name in fresh])
+            muted = np.array([not (self._alert_all or known.covers(name)) for name in fresh])
+            self.calibration = np.concatenate((self.calibration, rows))
+            self.muted = np.concatenate((self.muted, muted))
         return slot[asset]
+
+    def rows(self, asset: Ints) -> Ints | int:
+        """The calibration's rows for some of the group's assets; one for all where it is one."""
+        return self.calibration[asset] if self.detector.calibration.assets else 0
 
 
 class Pipeline:
@@ -256,7 +270,7 @@ class Pipeline:
     def _step_group(
         self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
     ) -> "_Judged":
-        asset = group.own(readings.asset[rows], self._slot)
+        asset = group.own(readings.asset[rows], self._slot, self.assets.names)
         frames, intake = group.framer.step(asset, readings.time[rows], readings.values[rows], now)
         out.rows[rows] = _ROW_OUTCOMES[intake.outcome]
         if now is not None:
@@ -278,6 +292,10 @@ class Pipeline:
         raw[complete] = scores.raw
         broken = (frames.coverage == Coverage.GAP) | (frames.coverage == Coverage.WARMING)
         verdicts = group.decision.step(frames.asset, frames.tick, raw, broken)
+        told = ~group.muted[frames.asset]
+        verdicts = replace(
+            verdicts, anomalous=verdicts.anomalous & told, pending=verdicts.pending & told
+        )
         row[np.isnan(raw)] = -1
         asset = group.assets[frames.asset]
         time = frames.tick * detector.grid.period
@@ -292,7 +310,7 @@ class Pipeline:
 
     def _score(self, group: _Group, frames: Frames, complete: Bools) -> Scores:
         window, sensors = group.detector.grid.window, len(group.detector.sensors)
-        scaled = group.detector.scale(frames.values)
+        scaled = group.detector.scale(frames.values, group.rows(frames.asset))
         total = int(complete.sum())
         position = np.cumsum(complete) - 1
         raw = np.empty(total)
@@ -303,8 +321,11 @@ class Pipeline:
         def flush() -> None:
             if not batch:
                 return
-            at = position[np.concatenate(pending)]
-            found = group.detector.score_windows(np.concatenate(batch))
+            whose = np.concatenate(pending)
+            at = position[whose]
+            found = group.detector.score_windows(
+                np.concatenate(batch), group.rows(frames.asset[whose])
+            )
             raw[at], shares[at], expected[at] = found.raw, found.shares, found.expected
             pending.clear()
             batch.clear()
@@ -336,9 +357,16 @@ class Pipeline:
         lives = group.alerts.lives
         firing = np.array([a in lives and lives[a].firing for a in at.tolist()], bool)
         waiting = seen.verdicts.pending[last] | seen.verdicts.anomalous[last]
+        muted = group.muted[seen.frames.asset[last]]
         board.state[at] = np.select(
-            [firing, waiting, scored, complete[last]],
-            [State.ANOMALOUS, State.PENDING, State.NORMAL, State.UNSCORABLE],
+            [muted, firing, waiting, scored, complete[last]],
+            [
+                State.UNCALIBRATED,
+                State.ANOMALOUS,
+                State.PENDING,
+                State.NORMAL,
+                State.UNSCORABLE,
+            ],
             State.WARMING,
         )
 

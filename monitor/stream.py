@@ -64,6 +64,7 @@ class Stream:
             hold=round(alerts.hold * SECOND),
             renotify=round(alerts.renotify * SECOND),
             expire=round(alerts.expire * SECOND),
+            alert_uncalibrated=alerts.alert_uncalibrated,
         )
         try:
             decode = FORMATS[config.payload](self.sensors.paths, config.time)

@@ -141,9 +141,9 @@ def calibrated(network: LstmAutoencoder, values: Floats) -> Calibration:
     scaled = ((windows - center) / spread).astype(np.float32)
     with torch.inference_mode():
         _, error = network(torch.from_numpy(scaled))
-    none = np.zeros(SENSORS)
     scale = error.double().mean(dim=(0, 1)).numpy()
-    return Calibration(center, spread, scale, none, none, 3.0, 0.0, 1.0)
+    numbers = (np.array([number]) for number in (3.0, 0.0, 1.0))
+    return Calibration((), center[None], spread[None], scale[None], *numbers)
 
 
 class Ours:

@@ -64,7 +64,7 @@ def test_a_bundle_comes_back_as_it_was_written(folder: Path) -> None:
     assert detector.name == "plant"
     assert detector.sensors == ("current", "flow", "heat")
     assert (detector.grid.window, detector.grid.period) == (8, 1_000_000_000)
-    assert detector.calibration.center.tolist() == (done.manifest.calibrations["default"].center)
+    assert detector.calibration.center[0].tolist() == (done.manifest.calibrations["default"].center)
     assert detector.digest == verify(folder)[0].digest
     golden = tensors.load_file(folder / GOLDEN)
     scores = detector.score_windows(detector.scale(golden["windows"]))

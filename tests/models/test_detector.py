@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,15 +32,20 @@ def zero_runtime(windows: Float32s) -> tuple[Float32s, Float32s]:
 
 def detector(score: Score = "mean-square") -> Detector:
     calibration = Calibration(
-        center=np.array([10.0, 0.0, -5.0]),
-        spread=np.array([2.0, 1.0, 0.5]),
-        error_scale=np.array([0.5, 1.0, 2.0]),
-        error_mean=np.array([0.5, 0.25, 0.0]),
-        error_precision=np.array([[2.0, -1.0, 0.0], [-1.0, 3.0, 0.0], [0.0, 0.0, 1.0]]),
-        threshold=2.0,
-        expected_per_day=0.0,
-        bound_per_day=3.0,
+        assets=(),
+        center=np.array([[10.0, 0.0, -5.0]]),
+        spread=np.array([[2.0, 1.0, 0.5]]),
+        error_scale=np.array([[0.5, 1.0, 2.0]]),
+        threshold=np.array([2.0]),
+        expected_per_day=np.array([0.0]),
+        bound_per_day=np.array([3.0]),
     )
+    if score == "mahalanobis":
+        calibration = replace(
+            calibration,
+            error_mean=np.array([[0.5, 0.25, 0.0]]),
+            error_precision=np.array([[[2.0, -1.0, 0.0], [-1.0, 3.0, 0.0], [0.0, 0.0, 1.0]]]),
+        )
     return Detector(
         "plant",
         "0" * 64,

@@ -52,15 +52,15 @@ def detector(
 ) -> Detector:
     """A detector whose raw score is the mean size of the newest readings in their spreads."""
     m = len(sensors)
+    one = np.ones((1, m))
     calibration = Calibration(
-        center=np.zeros(m),
-        spread=np.ones(m) if spread is None else np.array(spread),
-        error_scale=np.ones(m),
-        error_mean=np.zeros(m),
-        error_precision=np.eye(m),
-        threshold=1.0,
-        expected_per_day=0.1,
-        bound_per_day=0.2,
+        assets=(),
+        center=0 * one,
+        spread=one if spread is None else np.array([spread]),
+        error_scale=one,
+        threshold=np.array([1.0]),
+        expected_per_day=np.array([0.1]),
+        bound_per_day=np.array([0.2]),
     )
     return Detector(
         name="pumps",
