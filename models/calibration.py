@@ -1,68 +1,149 @@
-"""What a network's errors on normal windows say: error statistics, and scores for the threshold."""
+"""What a network's errors on normal windows it did not fit say: error statistics and threshold."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from models.decision import Decision, Rule
 from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
-from models.frame import Float32s, Floats, Ints
-from models.runtime import TorchRuntime
-from models.training import Fitted, Split
+from models.frame import SECOND, Float32s, Floats, Grid, Ints
+from models.runtime import Runtime
+from models.split import LEAST_HELD_OUT, NormalFrames, Split
+from models.threshold import Threshold, false_alarms_per_day
 
 
-def error_statistics(
-    values: Floats, window: int, folds: Sequence[tuple[Fitted, Split]], score: Score, tail: int
-) -> tuple[Floats, Floats | None, Floats | None]:
-    """Normal error per sensor, pooled over the folds' validation windows.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How errors become a verdict.
 
-    Returns:
-        Mean square of the newest `tail` frames (sensors,); for the Mahalanobis score also mean
-        (sensors,) and inverse covariance (sensors, sensors) of absolute residuals of all frames,
-        Ledoit-Wolf shrunk in units of each sensor's own deviation.
+    Args:
+        score, tail: as in `Detector`.
+        rule: the decision.
+        false_alarms_per_day: wanted, per asset.
     """
-    per_fold = [errors(fitted, values, split.validation, window) for fitted, split in folds]
-    together = np.concatenate(
-        [found[:, -tail:].mean(axis=1, dtype=np.float64) for found in per_fold]
+
+    score: Score
+    tail: int
+    rule: Rule
+    false_alarms_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A network with its scaling, shape (rows, sensors), and windows that neither has seen."""
+
+    run: Runtime
+    center: Floats
+    spread: Floats
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorStatistics:
+    """Normal errors of each sensor.
+
+    Args:
+        scale: mean square of the newest frames, shape (sensors,).
+        mean: of absolute residuals of all frames, shape (sensors,); Mahalanobis score only.
+        precision: inverse covariance of the same, Ledoit-Wolf shrunk in units of each sensor's
+            own deviation, shape (sensors, sensors); Mahalanobis score only.
+    """
+
+    scale: Floats
+    mean: Floats | None = None
+    precision: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Error statistics and threshold of one row of a calibration."""
+
+    statistics: ErrorStatistics
+    threshold: Threshold
+
+
+def calibrate(
+    folds: Sequence[Fold], normal: NormalFrames, grid: Grid, head: Head
+) -> dict[str | None, Calibrated]:
+    """Calibrate on held-out normal windows: under None for all assets together, and by asset.
+
+    An asset with too few held-out windows is left out. Where its data are too short for the
+    request, its threshold is at least that of all assets: they have seen more.
+    """
+    of_all = _calibrate(folds, normal, grid, head, 0)
+    found: dict[str | None, Calibrated] = {None: of_all}
+    for row, asset in enumerate(normal.assets, start=1):
+        mine = [_of_row(fold, normal, row) for fold in folds]
+        for part in ("validation", "calibration"):
+            if sum(len(getattr(fold.split, part)) for fold in mine) < LEAST_HELD_OUT:
+                break
+        else:
+            own = _calibrate(mine, normal, grid, head, row)
+            if not own.threshold.supported:
+                value = max(own.threshold.value, of_all.threshold.value)
+                own = replace(own, threshold=replace(own.threshold, value=value))
+            found[asset] = own
+    return found
+
+
+def _of_row(fold: Fold, normal: NormalFrames, row: int) -> Fold:
+    parts = (fold.split.train, fold.split.validation, fold.split.calibration)
+    return replace(fold, split=Split(*(ends[normal.row[ends] == row] for ends in parts)))
+
+
+def _calibrate(
+    folds: Sequence[Fold], normal: NormalFrames, grid: Grid, head: Head, row: int
+) -> Calibrated:
+    statistics = error_statistics(
+        [errors(fold, normal, fold.split.validation, grid.window, row) for fold in folds],
+        head.score,
+        head.tail,
     )
+    series: list[Floats] = []
+    for fold in folds:
+        ends = fold.split.calibration
+        found = errors(fold, normal, ends, grid.window, row)
+        series += smoothed(score_errors(found, head.tail, statistics), ends, head.rule)
+    threshold = false_alarms_per_day(
+        series, head.rule, grid.period / SECOND, grid.window, head.false_alarms_per_day
+    )
+    return Calibrated(statistics, threshold)
+
+
+def error_statistics(found: Sequence[Float32s], score: Score, tail: int) -> ErrorStatistics:
+    """Normal error per sensor, pooled over the errors (windows, L, sensors) of some folds."""
+    together = np.concatenate([part[:, -tail:].mean(axis=1, dtype=np.float64) for part in found])
     error_scale = np.maximum(together.mean(axis=0), LEAST_ERROR)
     if score != "mahalanobis":
-        return error_scale, None, None
+        return ErrorStatistics(error_scale)
     from sklearn import covariance as shrinkage
 
     absolute = np.sqrt(
-        np.concatenate([found.reshape(-1, found.shape[2]) for found in per_fold]).astype(np.float64)
+        np.concatenate([part.reshape(-1, part.shape[2]) for part in found]).astype(np.float64)
     )
     mean, deviation = absolute.mean(axis=0), np.maximum(absolute.std(axis=0), LEAST_ERROR**0.5)
     covariance = cast(Floats, shrinkage.ledoit_wolf((absolute - mean) / deviation)[0])
-    return error_scale, mean, np.linalg.inv(covariance) / np.outer(deviation, deviation)
+    precision = np.linalg.inv(covariance) / np.outer(deviation, deviation)
+    return ErrorStatistics(error_scale, mean, precision)
 
 
-def errors(fitted: Fitted, values: Floats, ends: Ints, window: int) -> Float32s:
-    """The network's errors on some windows, shape (windows, L, sensors)."""
-    frames = scale(values, fitted.center, fitted.spread)
-    run = TorchRuntime(fitted.network)
-    return np.concatenate(
-        [
-            run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)])[1]
-            for start in range(0, len(ends), 1024)
-        ]
-    )
+def errors(fold: Fold, normal: NormalFrames, ends: Ints, window: int, row: int) -> Float32s:
+    """The network's errors on some windows scaled by one row, shape (windows, L, sensors)."""
+    frames = scale(normal.values, fold.center[row], fold.spread[row])
+    parts = [
+        fold.run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)])[1]
+        for start in range(0, len(ends), 1024)
+    ]
+    return np.concatenate([*parts, np.empty((0, window, normal.sensors), np.float32)])
 
 
-def score_errors(
-    found: Float32s,
-    score: Score,
-    tail: int,
-    error_scale: Floats,
-    error_mean: Floats | None,
-    precision: Floats | None,
-) -> Floats:
+def score_errors(found: Float32s, tail: int, statistics: ErrorStatistics) -> Floats:
     """Scores without a threshold, shape (windows,)."""
-    if error_mean is not None and precision is not None and score == "mahalanobis":
-        return mahalanobis(found, error_mean, precision)[0]
-    return mean_square(found, error_scale, tail)[0]
+    if statistics.mean is not None and statistics.precision is not None:
+        return mahalanobis(found, statistics.mean, statistics.precision)[0]
+    return mean_square(found, statistics.scale, tail)[0]
 
 
 def smoothed(raw: Floats, ends: Ints, rule: Rule) -> list[Floats]:

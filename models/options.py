@@ -8,8 +8,7 @@ from typing import Any, cast, get_args
 
 from models.detector import Score
 from models.families import FAMILIES
-from models.fitting import Request
-from models.training import Settings
+from models.plan import Request, Settings
 
 Range = tuple[str, Callable[[float], bool]]
 

@@ -49,6 +49,7 @@ class Recording:
         values: NaN where empty, shape (rows, sensors).
         label: 1 = anomalous, shape (rows,); None where the file has no labels.
         rows: the half-open range of the file's data rows that was read.
+        has_assets: whether the file itself names its assets.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Recording:
     values: Floats
     label: Codes | None
     rows: tuple[int, int]
+    has_assets: bool = False
 
 
 def timestamp_ns(text: str) -> int:
@@ -219,6 +221,7 @@ def read(
         values,
         label if "label" in column else None,
         (first, first + len(table)),
+        "asset" in column,
     )
 
 

@@ -4,142 +4,33 @@ import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.detector import scale
 from models.families import FAMILIES
 from models.families.network import Network
-from models.frame import Bools, Floats, Ints
+from models.frame import Floats, Ints
+from models.plan import Settings
+from models.split import NormalFrames, Split, TrainingError, scalings
 
-# Least windows of a fold for its figures to mean anything.
-LEAST_TRAINING, LEAST_HELD_OUT = 100, 30
-# Below this many windows the normal data are cross-fitted, above it they are split once.
-LONG = 5000
-FOLDS = 4
 # Windows that are held in memory at once for what is not trained by gradient.
 MOST_TO_PREPARE = 20_000
 
 Progress = Callable[[str, int, int], None]  # stage, epochs done, epochs at most
 
 
-class TrainingError(ValueError):
-    """Data that cannot be trained on; the message says why and what would help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a network is trained.
-
-    Args:
-        epochs: at most.
-        patience: epochs without a better validation loss before training stops.
-        batch: windows per step.
-        lr: highest rate of the one-cycle schedule (Smith 2018).
-        seed: of weights, batches and noise.
-    """
-
-    epochs: int = 100
-    patience: int = 15
-    batch: int = 32
-    lr: float = 1e-3
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which windows serve for what; arrays of window ends (frame indices), in order of time.
-
-    Args:
-        train: weights and scaling.
-        validation: early stopping and error statistics.
-        calibration: threshold.
-    """
-
-    train: Ints
-    validation: Ints
-    calibration: Ints
-
-
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A network after training, with the scaling of its training frames."""
+    """A network after training, with the scaling of its training frames, shape (rows, sensors)."""
 
     network: Network
     center: Floats
     spread: Floats
     epochs: int
     validation_loss: float
-
-
-def splits(ends: Ints, tick: Ints, window: int) -> list[Split]:
-    """Split windows in order of time, ends a window apart, no frame shared: cross-fit short data.
-
-    Assets of one time are split at the same moments, so that each part has windows of all of them.
-
-    Args:
-        ends: frame index of the end of each window, shape (windows,).
-        tick: its tick, shape (windows,).
-        window: frames of a window.
-
-    Raises:
-        TrainingError: if a part would be too small.
-    """
-    order = np.lexsort((ends, tick))
-    ends, tick = ends[order], tick[order]
-    if len(ends) < LONG:
-        edges = [*tick[np.arange(FOLDS) * len(tick) // FOLDS].tolist(), int(tick[-1]) + 1]
-        found: list[Split] = []
-        for first, after in pairwise(edges):
-            held = ends[(tick >= first) & (tick < after)]
-            train = ends[(tick <= first - window) | (tick >= after - 1 + window)]
-            found.append(Split(train, held, held))
-    else:
-        first, second = tick[int(0.6 * len(tick))], tick[int(0.8 * len(tick))]
-        validation = ends[(tick >= first) & (tick <= second - window)]
-        found = [Split(ends[tick <= first - window], validation, ends[tick >= second])]
-    for split in found:
-        held = min(len(split.validation), len(split.calibration))
-        if len(split.train) < LEAST_TRAINING or held < LEAST_HELD_OUT:
-            raise TrainingError(
-                f"too little normal data: {len(ends)} windows of {window} frames leave "
-                f"{len(split.train)} to train and {held} to hold out in a fold; wanted at least "
-                f"{LEAST_TRAINING} and {LEAST_HELD_OUT} (record longer, or use a shorter --window)"
-            )
-    return found
-
-
-def scaling(values: Floats, ends: Ints, window: int) -> tuple[Floats, Floats]:
-    """Center and spread per sensor of the frames that some windows cover.
-
-    The spread has a floor of 1 % of the range; a constant sensor gets 1 % of its value, so that
-    leaving it is a finite surprise.
-
-    Raises:
-        TrainingError: if the values are too large to be squared.
-    """
-    frames = values[covered(ends, window, len(values))]
-    with np.errstate(over="ignore", invalid="ignore"):
-        center = frames.mean(axis=0)
-        spread = frames.std(axis=0)
-    if not np.isfinite(spread).all():
-        largest = np.abs(frames).max()
-        raise TrainingError(f"a sensor reads {largest:.3g}; wanted numbers that can be squared")
-    spread: Floats = np.maximum(spread, 0.01 * (frames.max(axis=0) - frames.min(axis=0)))
-    spread = np.where(spread > 1e-9 * np.abs(center), spread, 0.01 * np.abs(center))
-    return center, np.where(spread > 0, spread, 1.0)
-
-
-def covered(ends: Ints, window: int, frames: int) -> Bools:
-    """Which frames lie in at least one of the windows, shape (frames,)."""
-    change = np.zeros(frames + 1, np.int64)
-    np.add.at(change, ends - window + 1, 1)
-    np.add.at(change, ends + 1, -1)
-    return np.cumsum(change[:-1]) > 0
 
 
 def build(
@@ -155,7 +46,7 @@ def build(
 def train(
     model: str,
     parameters: dict[str, Any],
-    values: Floats,
+    normal: NormalFrames,
     window: int,
     split: Split,
     settings: Settings,
@@ -166,7 +57,7 @@ def train(
     Args:
         model: name of a family.
         parameters: of the family.
-        values: all frames, shape (frames, sensors).
+        normal: all frames.
         window: frames of a window (L).
         split: an empty validation part trains for all `settings.epochs`.
         settings: how.
@@ -175,9 +66,9 @@ def train(
     Raises:
         TrainingError: if training diverges.
     """
-    center, spread = scaling(values, split.train, window)
-    frames = torch.from_numpy(scale(values, center, spread))
-    network, generator = build(model, window, values.shape[1], parameters, settings.seed)
+    center, spread = scalings(normal, split.train, window)
+    frames = torch.from_numpy(normal.scale(center, spread))
+    network, generator = build(model, window, normal.sensors, parameters, settings.seed)
     sample = np.linspace(0, len(split.train) - 1, min(len(split.train), MOST_TO_PREPARE))
     network.prepare(gather(frames, split.train[sample.astype(np.int64)], window))
     objectives = network.objectives()
@@ -245,7 +136,7 @@ def validation_loss(network: Network, frames: Tensor, ends: Ints, window: int) -
 def train_folds(
     model: str,
     parameters: dict[str, Any],
-    values: Floats,
+    normal: NormalFrames,
     window: int,
     folds: Sequence[Split],
     settings: Settings,
@@ -259,7 +150,7 @@ def train_folds(
         return train(
             model,
             parameters,
-            values,
+            normal,
             window,
             folds[index],
             settings,

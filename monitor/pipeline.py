@@ -151,7 +151,8 @@ class _Group:
         if len(new):
             slot[new] = np.arange(len(self.assets), len(self.assets) + len(new))
             self.assets = np.concatenate((self.assets, new))
-            known, fresh = self.detector.calibration, [names[index] for index in new.tolist()]
+            known = self.detector.calibration
+            fresh = [names[int(index)] for index in new]
             rows = np.array([known.row_of(name) for name in fresh])
             muted = np.array([not (self._alert_all or known.covers(name)) for name in fresh])
             self.calibration = np.concatenate((self.calibration, rows))

@@ -102,7 +102,7 @@ def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:
         case State.NO_DATA:
             return "no readings arrive"
         case State.UNCALIBRATED:
-            return "has no model, or no calibration of its own in the model"
+            return "has no model or calibration of its own"
         case State.UNSCORABLE:
             return "the model gives no finite score"
         case _:

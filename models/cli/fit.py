@@ -23,11 +23,11 @@ from models.cli.common import (
     writing,
 )
 from models.frame import SECOND
-from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
+from models.manifest import DEFAULT, LONGEST_PERIOD, LONGEST_WINDOW, Manifest
 from models.report import losses, promise, too_short
 
 if TYPE_CHECKING:
-    from models.fitting import Plan
+    from models.plan import Plan
 
 
 def fit(
@@ -75,12 +75,13 @@ def fit(
         from models import fitting
         from models.families import FAMILIES
         from models.options import with_options
-        from models.training import Settings, TrainingError
+        from models.plan import Request, Settings, plan
+        from models.split import TrainingError
     except ModuleNotFoundError as error:
         raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
     if model not in FAMILIES:
         raise Stop(f"--model {model}: wanted one of {', '.join(FAMILIES)}", 2)
-    request = fitting.Request(
+    request = Request(
         model=model,
         period=None if period is None else round(period * SECOND),
         window=window,
@@ -95,8 +96,8 @@ def fit(
     check_free(out, force=force)
     recordings = read_data(data, names_of(sensors), ignore, rows)
     try:
-        plan = fitting.plan(recordings, request)
-        _print_plan(plan)
+        the = plan(recordings, request)
+        _print_plan(the)
         with progress_bar() as bar:
             stages: dict[str, TaskID] = {}
 
@@ -105,21 +106,21 @@ def fit(
                     stages[stage] = bar.add_task(stage, total=most)
                 bar.update(stages[stage], completed=done)
 
-            done = fitting.fit(recordings, request, plan, out.name, time.time_ns(), show)
+            done = fitting.fit(recordings, request, the, out.name, time.time_ns(), show)
     except TrainingError as error:
         raise Stop(str(error), 65) from None
-    if strict and not done.threshold.supported:
+    if strict and not done.manifest.calibrations[DEFAULT].threshold.supported:
         raise Stop(too_short(done.manifest), 65)
     with writing(out):
         manifest = fitting.save(done, out, force=force)
     _print_fit(manifest, out, len({name for one in recordings for name in one.assets}))
 
 
-def _print_plan(plan: "Plan") -> None:
-    left_out = ", ".join(f"{count} {why}" for why, count in plan.left_out.items() if count)
+def _print_plan(the: "Plan") -> None:
+    left_out = ", ".join(f"{count} {why}" for why, count in the.left_out.items() if count)
     typer.echo(
-        f"windows of {plan.grid.window} frames of {plan.grid.period / SECOND:g} s: "
-        f"{len(plan.ends)} kept ({plan.kept_ratio:.1%})"
+        f"windows of {the.grid.window} frames of {the.grid.period / SECOND:g} s: "
+        f"{len(the.ends)} kept ({the.kept_ratio:.1%})"
         + (f", left out: {left_out}" if left_out else "")
     )
 
@@ -127,6 +128,6 @@ def _print_plan(plan: "Plan") -> None:
 def _print_fit(manifest: Manifest, out: Path, assets: int) -> None:
     typer.echo(losses(manifest))
     typer.echo(promise(manifest, assets))
-    if not manifest.calibrations["default"].threshold.supported:
+    if not manifest.calibrations[DEFAULT].threshold.supported:
         typer.echo(f"warning: {too_short(manifest)}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

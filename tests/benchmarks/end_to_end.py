@@ -25,8 +25,8 @@ import torch
 from models.decision import Decision, Rule
 from models.detector import Calibration, Detector, Scores
 from models.families.lstm import LstmAutoencoder
-from models.fitting import export
-from models.frame import SECOND, Float32s, Floats, Framer, Grid, WindowRing
+from models.frame import SECOND, Float32s, Floats, Framer, Grid, Ints, WindowRing
+from models.packing import export
 from models.recording import iso
 from models.runtime import OnnxRuntime
 from monitor.alert import AlertBook
@@ -61,8 +61,8 @@ class Recorder(Detector):
 
     heard: list[Floats] = field(default_factory=list[Floats])
 
-    def score_windows(self, windows: Float32s) -> Scores:
-        found = Detector.score_windows(self, windows)
+    def score_windows(self, windows: Float32s, rows: Ints | int = 0) -> Scores:
+        found = Detector.score_windows(self, windows, rows)
         self.heard.append(found.raw)
         return found
 

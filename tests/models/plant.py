@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import write
-from models.fitting import Fit, Request, fit, plan
+from models.fitting import fit
 from models.frame import SECOND, Codes, Floats, Ints
+from models.packing import Fit
+from models.plan import Request, Settings, plan
 from models.recording import Recording
-from models.training import Settings
+from models.split import NormalFrames
 
 START = 1_790_000_000 * SECOND
 NAMES = ("current", "flow", "heat")
@@ -20,6 +22,11 @@ def values(rows: int, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
     load = np.sin(np.arange(rows) / 9) + 0.3 * np.sin(np.arange(rows) / 2.3)
     return np.outer(load, [1, 2, 0.5]) + [10, 0, 300] + rng.normal(size=(rows, 3)) * [0.1, 0.2, 0.1]
+
+
+def normal(numbers: Floats) -> NormalFrames:
+    """Frames of one machine whose calibration is for all."""
+    return NormalFrames(numbers, np.zeros(len(numbers), np.int64))
 
 
 def recording(

@@ -17,8 +17,8 @@ from models.detector import (
     mean_square,
     scale,
 )
-from models.fitting import Fit
 from models.frame import SECOND, Float32s, Floats, Grid
+from models.packing import Fit
 from models.runtime import OnnxRuntime
 from tests.models.plant import fitted, recording, request, values
 

@@ -8,8 +8,8 @@ from models.families import FAMILIES
 from models.families.network import Network
 from models.families.pca import WindowPca
 from models.families.stacked import StackedAutoencoder
-from models.fitting import export
 from models.frame import Float32s
+from models.packing import export
 from models.runtime import MICRO_BATCH, OnnxRuntime, TorchRuntime
 
 SHAPES = [(64, 8), (19, 5), (8, 1)]

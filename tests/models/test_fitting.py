@@ -9,12 +9,15 @@ from models import bundle
 from models.detector import LEAST_ERROR
 from models.evaluation import score_recordings
 from models.families import FAMILIES
-from models.fitting import Fit, Request, plan, save
+from models.fitting import save
 from models.frame import SECOND
 from models.options import with_options
+from models.packing import Fit
+from models.plan import Request, plan
 from models.recording import Recording
 from models.runtime import TorchRuntime
-from models.training import TrainingError, build
+from models.split import TrainingError
+from models.training import build
 from tests.models.plant import START, fitted, recording, request, values
 
 

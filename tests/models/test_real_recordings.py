@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.fitting import plan
 from models.frame import SECOND, Coverage, Grid
+from models.plan import plan
 from models.recording import read, tracks_of, usual_period
 from tests.models.plant import fitted, request, written
 

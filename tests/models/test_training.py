@@ -4,8 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from models import training
@@ -13,22 +11,11 @@ from models.detector import scale
 from models.families import FAMILIES
 from models.families.lstm import LstmAutoencoder
 from models.families.network import Network
-from models.frame import Floats, Ints
-from models.training import (
-    LEAST_HELD_OUT,
-    LEAST_TRAINING,
-    Fitted,
-    Settings,
-    Split,
-    TrainingError,
-    covered,
-    scaling,
-    splits,
-    train,
-    train_folds,
-    validation_loss,
-)
-from tests.models.plant import quiet, values
+from models.frame import Floats
+from models.plan import Settings
+from models.split import Split, TrainingError, splits
+from models.training import Fitted, train, train_folds, validation_loss
+from tests.models.plant import normal, quiet, values
 
 WINDOW = 8
 
@@ -42,110 +29,8 @@ def nothing(done: int) -> None:
     """Progress that nobody watches."""
 
 
-@st.composite
-def ends_of_tracks(draw: st.DrawFn) -> tuple[Ints, Ints, int]:
-    """Ends, ticks and length of the complete windows of some tracks with gaps in them."""
-    window = draw(st.integers(2, 40))
-    ends: list[Ints] = []
-    ticks: list[Ints] = []
-    start = 0
-    for _ in range(draw(st.integers(1, 4))):
-        length = draw(st.integers(window, 900) | st.just(7000))
-        first_tick = draw(st.sampled_from([0, 300, 1_790_000_000]))
-        inside = np.arange(window - 1, length)
-        for gap in draw(st.lists(st.integers(0, length), max_size=3)):
-            inside = inside[(inside < gap) | (inside >= gap + window)]
-        ends.append(start + inside)
-        ticks.append(first_tick + inside)
-        start += length
-    return np.concatenate(ends), np.concatenate(ticks), window
-
-
-@given(ends_of_tracks().filter(lambda tracks: len(tracks[0])))
-def test_train_and_held_out_windows_share_no_frame_and_are_split_in_order_of_time(
-    tracks: tuple[Ints, Ints, int],
-) -> None:
-    ends, ticks, window = tracks
-    tick_of = dict(zip(ends.tolist(), ticks.tolist(), strict=True))
-
-    def moments(part: Ints) -> set[int]:
-        return {tick_of[end] - back for end in part.tolist() for back in range(window)}
-
-    try:
-        found = splits(ends, ticks, window)
-    except TrainingError:
-        return
-    for split in found:
-        assert len(split.train) >= LEAST_TRAINING
-        assert min(len(split.validation), len(split.calibration)) >= LEAST_HELD_OUT
-        assert not moments(split.train) & moments(split.validation)
-        assert not moments(split.train) & moments(split.calibration)
-        held = [tick_of[end] for end in split.calibration.tolist()]
-        assert held == sorted(held)
-    if len(found) > 1:
-        every = np.concatenate([split.calibration for split in found])
-        assert sorted(every.tolist()) == sorted(ends.tolist())
-        assert all(split.validation is split.calibration for split in found)
-    else:
-        (split,) = found
-        assert not moments(split.validation) & moments(split.calibration)
-        times = [
-            [tick_of[end] for end in part.tolist()]
-            for part in (split.train, split.validation, split.calibration)
-        ]
-        assert max(times[0]) < min(times[1])
-        assert max(times[1]) < min(times[2])
-
-
-@pytest.mark.parametrize("windows", [1, 3, 29, 100, 150])
-def test_too_few_windows_are_refused_with_what_was_found_and_wanted(windows: int) -> None:
-    ends = np.arange(windows) + WINDOW
-
-    with pytest.raises(
-        TrainingError, match=rf"{windows} windows of 8 frames leave .* at least 100"
-    ):
-        splits(ends, ends, WINDOW)
-
-
-def test_a_window_as_long_as_the_held_out_part_is_refused_in_words() -> None:
-    ends = np.arange(6000) + 5000
-
-    with pytest.raises(TrainingError, match="0 to hold out"):
-        splits(ends, ends, 2000)
-
-
-def test_scaling_sees_the_training_frames_alone() -> None:
-    numbers = np.full((100, 1), 1e9)
-    numbers[20:41, 0] = np.linspace(-1, 1, 21)
-
-    center, spread = scaling(numbers, np.arange(27, 41), 8)
-
-    assert center[0] == pytest.approx(0, abs=1e-12)
-    assert spread[0] == pytest.approx(numbers[20:41].std())
-    assert covered(np.arange(27, 41), 8, 100).nonzero()[0].tolist() == list(range(20, 41))
-
-
-def test_the_spread_has_a_floor_of_1_percent_of_the_range_and_of_a_constants_value() -> None:
-    numbers = np.zeros((10_001, 4))
-    numbers[5000, 0] = 100.0  # deviates once
-    numbers[:, 1] = -50.0
-    numbers[:, 3] = np.nextafter(7.0, 8.0)
-
-    _, spread = scaling(numbers, np.array([10_000]), 10_001)
-
-    np.testing.assert_allclose(spread, [1.0, 0.5, 1.0, 0.07])
-
-
-def test_values_that_cannot_be_squared_are_refused_in_words() -> None:
-    numbers = values(50)
-    numbers[20, 1] = 1e200
-
-    with pytest.raises(TrainingError, match=r"1e\+200"):
-        scaling(numbers, np.arange(WINDOW, 50), WINDOW)
-
-
 def trained(model: str, settings: Settings, split: Split, numbers: Floats) -> Fitted:
-    return train(model, {}, numbers, WINDOW, split, settings, nothing)
+    return train(model, {}, normal(numbers), WINDOW, split, settings, nothing)
 
 
 def halves(rows: int = 300) -> tuple[Floats, Split]:
@@ -157,7 +42,7 @@ def test_early_stopping_measures_the_loss_of_scoring_time_without_teacher_or_noi
     numbers, split = halves()
     for model in FAMILIES:
         fitted = trained(model, Settings(epochs=2), split, numbers)
-        frames = scale(numbers, fitted.center, fitted.spread)
+        frames = scale(numbers, fitted.center[0], fitted.spread[0])
         given = torch.from_numpy(
             np.stack([frames[end - WINDOW + 1 : end + 1] for end in split.validation])
         )
@@ -232,7 +117,7 @@ def test_without_a_held_out_part_all_epochs_are_trained() -> None:
     seen: list[int] = []
     alone = Split(split.train, split.train[:0], split.train[:0])
 
-    fitted = train("stacked", {}, numbers, WINDOW, alone, Settings(epochs=4), seen.append)
+    fitted = train("stacked", {}, normal(numbers), WINDOW, alone, Settings(epochs=4), seen.append)
 
     assert (fitted.epochs, seen) == (4, [1, 2, 3, 4])
 
@@ -241,8 +126,8 @@ def test_without_a_held_out_part_all_epochs_are_trained() -> None:
 def test_the_result_does_not_depend_on_how_many_folds_train_at_once(model: str) -> None:
     numbers = values(400)
     ends = np.arange(WINDOW - 1, 400)
-    folds = splits(ends, ends, WINDOW)
-    arguments: Any = (model, {}, numbers, WINDOW, folds, Settings(epochs=2), quiet)
+    folds = splits(ends, ends, 0 * ends, WINDOW)
+    arguments: Any = (model, {}, normal(numbers), WINDOW, folds, Settings(epochs=2), quiet)
 
     one, two = train_folds(*arguments, workers=1), train_folds(*arguments, workers=2)
 
@@ -269,7 +154,7 @@ def test_a_trained_network_is_better_than_an_untrained_one() -> None:
     for model in ("stacked", "lstm"):
         untrained, _ = training.build(model, WINDOW, 3, {}, 0)
         fitted = trained(model, Settings(epochs=8), split, numbers)
-        frames = torch.from_numpy(scale(numbers, fitted.center, fitted.spread))
+        frames = torch.from_numpy(scale(numbers, fitted.center[0], fitted.spread[0]))
 
         before = validation_loss(untrained, frames, split.validation, WINDOW)
 

@@ -147,7 +147,7 @@ def test_the_reason_says_why_there_is_no_score() -> None:
     unscored = Follower(stream(sensors={"x": SensorConfig(path="x")}))
     unscored.take(0, 1)
     assert unscored.last[TOPIC]["state"] == "uncalibrated"
-    assert unscored.last[TOPIC]["reason"] == "has no model"
+    assert unscored.last[TOPIC]["reason"] == "has no model or calibration of its own"
 
 
 def test_every_asset_has_a_topic_of_its_own() -> None:

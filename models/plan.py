@@ -1,0 +1,140 @@
+"""What to fit, and the data as they will be used: framed, sifted and split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.detector import Score
+from models.frame import SECOND, Coverage, Grid, Ints
+from models.manifest import DEFAULT
+from models.recording import Recording, Track, tracks_of, usual_period
+from models.split import NormalFrames, Split, TrainingError, splits
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a network is trained.
+
+    Args:
+        epochs: at most.
+        patience: epochs without a better validation loss before training stops.
+        batch: windows per step.
+        lr: highest rate of the one-cycle schedule (Smith 2018).
+        seed: of weights, batches and noise.
+    """
+
+    epochs: int = 100
+    patience: int = 15
+    batch: int = 32
+    lr: float = 1e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to fit.
+
+    Args:
+        model: name of a family.
+        period: of the grid, nanoseconds; None = the usual step of the recordings.
+        window: frames; None = min(64, rows // 16), at least 8.
+        parameters: of the family.
+        score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
+        false_alarms_per_day: per asset.
+        workers: folds trained at the same time.
+    """
+
+    model: str = "lstm"
+    period: int | None = None
+    window: int | None = None
+    parameters: dict[str, Any] = field(default_factory=dict[str, Any])
+    score: Score = "mean-square"
+    tail: int = 20
+    max_hold: int = 3
+    max_held: float = 0.2
+    false_alarms_per_day: float = 0.1
+    training: Settings = field(default_factory=Settings)
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The data as they will be used: printed before training starts.
+
+    Args:
+        tracks: framed recordings.
+        frames: all their frames.
+        ends: frame index of the end of every window that may be trained on.
+        left_out: windows left out, by reason.
+    """
+
+    grid: Grid
+    tracks: list[Track]
+    frames: NormalFrames
+    ends: Ints
+    left_out: dict[str, int]
+    folds: list[Split]
+
+    @property
+    def kept_ratio(self) -> float:
+        """Share of all windows that may be trained on; those at a track's start are not counted."""
+        return len(self.ends) / max(1, len(self.ends) + sum(self.left_out.values()))
+
+
+def plan(recordings: Sequence[Recording], request: Request) -> Plan:
+    """Frame the recordings and split their normal windows.
+
+    Raises:
+        TrainingError: if there are too few.
+    """
+    rows = sum(len(recording.time) for recording in recordings)
+    window = request.window or max(8, min(64, rows // 16))
+    grid = Grid(
+        request.period or usual_period(recordings), window, request.max_hold, request.max_held
+    )
+    tracks = tracks_of(recordings, grid)
+    ends: list[Ints] = []
+    left_out = {"gap": 0, "held": 0, "labelled": 0}
+    start = 0
+    for track in tracks:
+        coverage = track.frames.coverage
+        complete = np.flatnonzero(coverage == Coverage.COMPLETE)
+        anomalous = np.cumsum(np.r_[0, track.label])
+        normal = complete[anomalous[complete + 1] == anomalous[complete + 1 - window]]
+        left_out["gap"] += int((coverage == Coverage.GAP).sum())
+        left_out["held"] += int((coverage == Coverage.HELD).sum())
+        left_out["labelled"] += len(complete) - len(normal)
+        ends.append(normal + start)
+        start += len(coverage)
+    together = np.concatenate(ends) if ends else np.empty(0, np.int64)
+    if not len(together):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise TrainingError(
+            f"no window of {window} frames of {grid.period / SECOND:g} s is complete and normal "
+            f"({rows} rows; left out: {reasons}); a longer --period or a shorter --window may help"
+        )
+    frames = normal_frames(recordings, tracks)
+    tick = np.concatenate([track.frames.tick for track in tracks])
+    folds = splits(together, tick[together], frames.row[together], window)
+    return Plan(grid, tracks, frames, together, left_out, folds)
+
+
+def normal_frames(recordings: Sequence[Recording], tracks: Sequence[Track]) -> NormalFrames:
+    """The frames of some tracks, by asset where the recordings tell assets apart.
+
+    Raises:
+        TrainingError: if an asset is called as the calibration of those without one.
+    """
+    names = sorted({track.asset for track in tracks})
+    if len(names) < 2 and not any(recording.has_assets for recording in recordings):
+        names = []
+    if DEFAULT in names:
+        raise TrainingError(f"an asset is called {DEFAULT!r}: no bundle can have a calibration so")
+    row = [names.index(track.asset) + 1 if names else 0 for track in tracks]
+    return NormalFrames(
+        np.concatenate([track.frames.values for track in tracks]),
+        np.repeat(row, [len(track.frames) for track in tracks]),
+        tuple(names),
+    )
