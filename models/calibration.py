@@ -1,6 +1,6 @@
 """What a network's errors on normal windows it did not fit say: error statistics and threshold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -9,6 +9,7 @@ import numpy as np
 from models.decision import Decision, Rule
 from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
 from models.frame import SECOND, Float32s, Floats, Grid, Ints
+from models.manifest import DEFAULT, CalibrationSpec, ThresholdSpec
 from models.runtime import Runtime
 from models.split import LEAST_HELD_OUT, NormalFrames, Split
 from models.threshold import Threshold, false_alarms_per_day
@@ -65,14 +66,26 @@ class Calibrated:
 
 
 def calibrate(
-    folds: Sequence[Fold], normal: NormalFrames, grid: Grid, head: Head
+    folds: Sequence[Fold],
+    normal: NormalFrames,
+    grid: Grid,
+    head: Head,
+    fleet: float | None = None,
 ) -> dict[str | None, Calibrated]:
     """Calibrate on held-out normal windows: under None for all assets together, and by asset.
 
     An asset with too few held-out windows is left out. Where its data are too short for the
-    request, its threshold is at least that of all assets: they have seen more.
+    request, its threshold is at least that of the fleet, which has seen more.
+
+    Args:
+        folds: networks and what they have not seen.
+        normal: the frames.
+        grid: of the frames.
+        head: how errors become a verdict.
+        fleet: the fleet's threshold; None = that of all these assets together.
     """
     of_all = _calibrate(folds, normal, grid, head, 0)
+    fleet = of_all.threshold.value if fleet is None else fleet
     found: dict[str | None, Calibrated] = {None: of_all}
     for row, asset in enumerate(normal.assets, start=1):
         mine = [_of_row(fold, normal, row) for fold in folds]
@@ -82,9 +95,41 @@ def calibrate(
         else:
             own = _calibrate(mine, normal, grid, head, row)
             if not own.threshold.supported:
-                value = max(own.threshold.value, of_all.threshold.value)
+                value = max(own.threshold.value, fleet)
                 own = replace(own, threshold=replace(own.threshold, value=value))
             found[asset] = own
+    return found
+
+
+def calibration_specs(
+    calibrated: Mapping[str | None, Calibrated],
+    normal: NormalFrames,
+    center: Floats,
+    spread: Floats,
+) -> dict[str, CalibrationSpec]:
+    """Calibrations as a bundle stores them; scaling of shape (rows, sensors)."""
+    found: dict[str, CalibrationSpec] = {}
+    for row, asset in enumerate((None, *normal.assets)):
+        if asset not in calibrated:
+            continue
+        statistics, threshold = calibrated[asset].statistics, calibrated[asset].threshold
+        mean, precision = statistics.mean, statistics.precision
+        found[asset or DEFAULT] = CalibrationSpec(
+            center=center[row].tolist(),
+            spread=spread[row].tolist(),
+            error_scale=statistics.scale.tolist(),
+            error_mean=None if mean is None else mean.tolist(),
+            error_precision=None if precision is None else precision.tolist(),
+            threshold=ThresholdSpec(
+                value=threshold.value,
+                rule="false_alarms_per_day",
+                requested_per_day=threshold.requested,
+                supported=threshold.supported,
+                expected_per_day=threshold.expected,
+                bound_per_day=threshold.bound,
+                days=threshold.days,
+            ),
+        )
     return found
 
 

@@ -49,13 +49,15 @@ def score_recordings(detector: Detector, recordings: Sequence[Recording]) -> lis
 def score_track(detector: Detector, track: Track) -> TrackScores:
     """Score every complete window of a track, in batches."""
     frames, window = track.frames, detector.grid.window
-    scaled = detector.scale(frames.values)
+    known = detector.calibration.row_of(track.asset)
+    scaled = detector.scale(frames.values, known)
     ends = np.flatnonzero(frames.coverage == Coverage.COMPLETE)
     raw = np.full(len(frames), np.nan)
     shares = np.full((len(frames), len(detector.sensors)), np.nan)
     for start in range(0, len(ends), 1024):
         batch = ends[start : start + 1024]
-        scores = detector.score_windows(scaled[batch[:, None] + np.arange(1 - window, 1)])
+        windows = scaled[batch[:, None] + np.arange(1 - window, 1)]
+        scores = detector.score_windows(windows, known)
         raw[batch], shares[batch] = scores.raw, scores.shares
     verdicts = Decision(detector.rule).step(
         np.zeros(len(frames), np.int64), frames.tick, raw, broken(frames.coverage)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Fold, Head, calibrate
+from models.calibration import Fold, Head, calibrate, calibration_specs
 from models.decision import Rule
 from models.frame import SECOND
 from models.manifest import DataSpec, Manifest, RuleSpec, SensorSpec, TrainingSpec
-from models.packing import Fit, calibration_specs, pack
+from models.packing import Fit, pack
 from models.plan import Plan, Request
 from models.recording import Recording
 from models.runtime import TorchRuntime

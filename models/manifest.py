@@ -101,6 +101,7 @@ class Manifest(_Strict):
     """bundle.json.
 
     Args:
+        calibration_data: what `calibrate` saw after training, if it did.
         digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
             included; empty before the bundle is written.
     """
@@ -121,6 +122,7 @@ class Manifest(_Strict):
     rule: RuleSpec
     calibrations: dict[str, CalibrationSpec]
     data: list[DataSpec]
+    calibration_data: list[DataSpec] = []
     training: TrainingSpec
     versions: dict[str, str]
     files: dict[str, FileSpec]

@@ -2,22 +2,16 @@
 
 import io
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from safetensors import numpy as arrays
 from safetensors import torch as tensors
 
-from models import bundle
-from models.calibration import Calibrated
+from models import bundle, golden
 from models.families.network import Network
-from models.frame import Floats
-from models.manifest import DEFAULT, CalibrationSpec, Manifest, ThresholdSpec
+from models.manifest import Manifest
 from models.plan import Plan
-from models.runtime import OnnxRuntime, Runtime, TorchRuntime
-from models.split import NormalFrames, scalings
+from models.runtime import OnnxRuntime, TorchRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,72 +22,23 @@ class Fit:
     files: dict[str, bytes]
 
 
-def calibration_specs(
-    calibrated: Mapping[str | None, Calibrated],
-    normal: NormalFrames,
-    center: Floats,
-    spread: Floats,
-) -> dict[str, CalibrationSpec]:
-    """Calibrations as a bundle stores them; scaling of shape (rows, sensors)."""
-    found: dict[str, CalibrationSpec] = {}
-    for row, asset in enumerate((None, *normal.assets)):
-        if asset not in calibrated:
-            continue
-        statistics, threshold = calibrated[asset].statistics, calibrated[asset].threshold
-        mean, precision = statistics.mean, statistics.precision
-        found[asset or DEFAULT] = CalibrationSpec(
-            center=center[row].tolist(),
-            spread=spread[row].tolist(),
-            error_scale=statistics.scale.tolist(),
-            error_mean=None if mean is None else mean.tolist(),
-            error_precision=None if precision is None else precision.tolist(),
-            threshold=ThresholdSpec(
-                value=threshold.value,
-                rule="false_alarms_per_day",
-                requested_per_day=threshold.requested,
-                supported=threshold.supported,
-                expected_per_day=threshold.expected,
-                bound_per_day=threshold.bound,
-                days=threshold.days,
-            ),
-        )
-    return found
-
-
 def pack(manifest: Manifest, network: Network, the: Plan) -> Fit:
     """Export, choose golden windows and prove that both runtimes score them alike."""
     model = export(network)
-    onnx = OnnxRuntime(model)
-    windows = golden_windows(the, manifest)
-    reference = _golden_scores(manifest, TorchRuntime(network), windows)
-    # Rounding may turn a verdict so close to the threshold, and is all there is to a score near 0.
-    kept = (np.abs(reference - 1) > 1e-3) & (reference > 1e-3)
-    windows, reference = windows[kept], reference[kept]
-    bundle.check_golden(
-        _golden_scores(manifest, onnx, windows), reference, "torch and ONNX Runtime differ"
+    windows, reference = golden.scored(
+        manifest, TorchRuntime(network), golden.windows(the, manifest.training.seed)
     )
+    detector = bundle.detector_of(manifest, OnnxRuntime(model))
+    found = detector.score_windows(detector.scale(windows)).raw
+    bundle.check_golden(found, reference, "torch and ONNX Runtime differ")
     files = {
         bundle.WEIGHTS: tensors.save(
             {name: weight.contiguous() for name, weight in network.state_dict().items()}
         ),
         bundle.NETWORK: model,
-        bundle.GOLDEN: arrays.save({"windows": windows, "raw": reference}),
+        bundle.GOLDEN: golden.stored(windows, reference),
     }
     return Fit(manifest, files)
-
-
-def golden_windows(the: Plan, manifest: Manifest) -> Floats:
-    """Some normal windows, and the same ones disturbed, in the sensors' units (16, L, m)."""
-    chosen = the.ends[np.linspace(0, len(the.ends) - 1, 8).astype(np.int64)]
-    normal = the.frames.values[chosen[:, None] + np.arange(1 - the.grid.window, 1)]
-    spread = scalings(the.frames, the.ends, the.grid.window)[1][0]
-    noise = np.random.default_rng(manifest.training.seed).normal(size=normal.shape)
-    return np.concatenate((normal, normal + 3 * spread * noise))
-
-
-def _golden_scores(manifest: Manifest, runtime: Runtime, windows: Floats) -> Floats:
-    detector = bundle.detector_of(manifest, runtime)
-    return detector.score_windows(detector.scale(windows)).raw
 
 
 def export(network: Network) -> bytes:

@@ -84,17 +84,31 @@ class Plan:
 
 
 def plan(recordings: Sequence[Recording], request: Request) -> Plan:
-    """Frame the recordings and split their normal windows.
+    """Frame the recordings on the grid that is asked for, and split their normal windows.
 
     Raises:
         TrainingError: if there are too few.
     """
     rows = sum(len(recording.time) for recording in recordings)
     window = request.window or max(8, min(64, rows // 16))
-    grid = Grid(
-        request.period or usual_period(recordings), window, request.max_hold, request.max_held
-    )
+    period = request.period or usual_period(recordings)
+    return plan_on(Grid(period, window, request.max_hold, request.max_held), recordings)
+
+
+def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = False) -> Plan:
+    """Frame the recordings on a grid, and split their normal windows.
+
+    Args:
+        grid: period, window and hold rules.
+        recordings: all with the same sensors.
+        by_asset: whether assets are told apart even where there is one, and no file names it.
+
+    Raises:
+        TrainingError: if there are too few.
+    """
+    window = grid.window
     tracks = tracks_of(recordings, grid)
+    rows = sum(len(recording.time) for recording in recordings)
     ends: list[Ints] = []
     left_out = {"gap": 0, "held": 0, "labelled": 0}
     start = 0
@@ -115,21 +129,15 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
             f"no window of {window} frames of {grid.period / SECOND:g} s is complete and normal "
             f"({rows} rows; left out: {reasons}); a longer --period or a shorter --window may help"
         )
-    frames = normal_frames(recordings, tracks)
+    many = len({track.asset for track in tracks}) > 1
+    frames = _frames(tracks, by_asset=by_asset or many or any(r.has_assets for r in recordings))
     tick = np.concatenate([track.frames.tick for track in tracks])
     folds = splits(together, tick[together], frames.row[together], window)
     return Plan(grid, tracks, frames, together, left_out, folds)
 
 
-def normal_frames(recordings: Sequence[Recording], tracks: Sequence[Track]) -> NormalFrames:
-    """The frames of some tracks, by asset where the recordings tell assets apart.
-
-    Raises:
-        TrainingError: if an asset is called as the calibration of those without one.
-    """
-    names = sorted({track.asset for track in tracks})
-    if len(names) < 2 and not any(recording.has_assets for recording in recordings):
-        names = []
+def _frames(tracks: Sequence[Track], *, by_asset: bool) -> NormalFrames:
+    names = sorted({track.asset for track in tracks}) if by_asset else []
     if DEFAULT in names:
         raise TrainingError(f"an asset is called {DEFAULT!r}: no bundle can have a calibration so")
     row = [names.index(track.asset) + 1 if names else 0 for track in tracks]

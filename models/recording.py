@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +63,21 @@ class Recording:
     label: Codes | None
     rows: tuple[int, int]
     has_assets: bool = False
+
+    def of(self, assets: Sequence[str]) -> "Recording":
+        """The rows of some assets alone."""
+        kept = tuple(name for name in self.assets if name in assets)
+        index = np.array([kept.index(name) if name in kept else -1 for name in self.assets])
+        row = np.flatnonzero(index[self.asset] >= 0)
+        return replace(
+            self,
+            assets=kept,
+            asset=index[self.asset[row]],
+            time=self.time[row],
+            stamps=tuple(self.stamps[i] for i in row.tolist()),
+            values=self.values[row],
+            label=None if self.label is None else self.label[row],
+        )
 
 
 def timestamp_ns(text: str) -> int:

@@ -1,13 +1,19 @@
 """What people read of a bundle and of a judgement: sentences and tables."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from models.frame import SECOND
-from models.manifest import Manifest
+from models.manifest import DEFAULT, Manifest
+
+if TYPE_CHECKING:
+    from models.plan import Plan
+
+# Assets that are listed one by one.
+MOST_ASSETS = 12
 
 
 def model_card(manifest: Manifest) -> Iterator[str | Table]:
@@ -19,8 +25,18 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
     )
     yield f"created {manifest.created.isoformat()}, digest {manifest.digest[:16]}"
     yield losses(manifest)
-    yield promise(manifest, 1)
-    default = manifest.calibrations["default"]
+    yield from promises(manifest)
+    assets = [name for name in manifest.calibrations if name != DEFAULT]
+    if assets:
+        fleet = Table("asset", "threshold", "false alarms/day", "at most", "days of normal data")
+        for name in assets[:MOST_ASSETS]:
+            known = manifest.calibrations[name].threshold
+            numbers = (known.value, known.expected_per_day, known.bound_per_day, known.days)
+            fleet.add_row(escape(name), *(f"{number:.3g}" for number in numbers))
+        yield fleet
+    if len(assets) > MOST_ASSETS:
+        yield f"… and {len(assets) - MOST_ASSETS} more assets"
+    default = manifest.calibrations[DEFAULT]
     sensors = Table("sensor", "unit", "center", "spread", "normal error")
     for index, sensor in enumerate(manifest.sensors):
         sensors.add_row(
@@ -67,26 +83,55 @@ def losses(manifest: Manifest) -> str:
     return text
 
 
-def promise(manifest: Manifest, assets: int) -> str:
-    """The threshold and the false alarms to expect of it, for so many assets."""
-    threshold = manifest.calibrations["default"].threshold
+def plan_line(the: "Plan") -> str:
+    """How many windows of the data can be used, and why not the others."""
+    left_out = ", ".join(f"{count} {why}" for why, count in the.left_out.items() if count)
     return (
-        f"threshold {threshold.value:.4g}: {threshold.expected_per_day:.3g} false alarms per day "
-        f"and asset on {threshold.days:.3g} days of held-out normal data, at most "
-        f"{threshold.bound_per_day:.3g} with 95 % confidence"
-        + (
-            f"; {assets} assets: at most {assets * threshold.bound_per_day:.3g}"
-            if assets > 1
-            else ""
-        )
+        f"windows of {the.grid.window} frames of {the.grid.period / SECOND:g} s: "
+        f"{len(the.ends)} kept ({the.kept_ratio:.1%})"
+        + (f", left out: {left_out}" if left_out else "")
     )
 
 
-def too_short(manifest: Manifest) -> str:
-    """Why the normal data cannot support the false alarms asked for."""
-    threshold = manifest.calibrations["default"].threshold
+def promises(manifest: Manifest) -> Iterator[str]:
+    """The thresholds and the false alarms to expect of them, for the whole fleet as well."""
+    yield promise(DEFAULT, manifest)
+    assets = [name for name in manifest.calibrations if name != DEFAULT]
+    if not assets:
+        return
+    thresholds = [manifest.calibrations[name].threshold for name in assets]
+    yield (
+        f"all {len(assets)} assets: {sum(one.expected_per_day for one in thresholds):.3g} false "
+        f"alarms per day, at most {sum(one.bound_per_day for one in thresholds):.3g}"
+    )
+
+
+def promise(name: str, manifest: Manifest) -> str:
+    """One calibration's threshold and the false alarms to expect of it."""
+    threshold = manifest.calibrations[name].threshold
     return (
-        f"{threshold.days:.3g} days of held-out normal data cannot support "
+        ("" if name == DEFAULT else f"{name}: ")
+        + f"threshold {threshold.value:.4g}: {threshold.expected_per_day:.3g} false alarms per day "
+        f"and asset on {threshold.days:.3g} days of held-out normal data, at most "
+        f"{threshold.bound_per_day:.3g} with 95 % confidence"
+    )
+
+
+def too_short(manifest: Manifest, names: Sequence[str] = ()) -> str | None:
+    """Why the normal data of some calibrations cannot support the false alarms asked for, if so.
+
+    Args:
+        manifest: of the bundle.
+        names: of the calibrations; none = the assets', or the default where there are none.
+    """
+    names = names or [name for name in manifest.calibrations if name != DEFAULT] or [DEFAULT]
+    short = [name for name in names if not manifest.calibrations[name].threshold.supported]
+    if not short:
+        return None
+    threshold = manifest.calibrations[short[0]].threshold
+    whose = "" if [*names] == [DEFAULT] else f"of {', '.join(short[:5])}{', …' * (len(short) > 5)} "
+    return (
+        f"{threshold.days:.3g} days of held-out normal data {whose}cannot support "
         f"{threshold.requested_per_day:g} false alarms per day (wanted "
-        f"{3 / threshold.requested_per_day:.3g} days); the threshold is their highest score"
+        f"{3 / threshold.requested_per_day:.3g} days); the threshold is the highest score"
     )

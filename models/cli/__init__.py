@@ -8,6 +8,7 @@ import typer
 
 from models import bundle
 from models.bundle import BundleError
+from models.cli.calibrate import calibrate
 from models.cli.common import Stop
 from models.cli.evaluate import evaluate
 from models.cli.fit import fit
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(fit)
+app.command()(calibrate)
 app.command()(score)
 app.command(epilog=DEFINITIONS.replace("\n", " "))(evaluate)
 app.command()(inspect)

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import TaskID
@@ -23,11 +23,8 @@ from models.cli.common import (
     writing,
 )
 from models.frame import SECOND
-from models.manifest import DEFAULT, LONGEST_PERIOD, LONGEST_WINDOW, Manifest
-from models.report import losses, promise, too_short
-
-if TYPE_CHECKING:
-    from models.plan import Plan
+from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
+from models.report import losses, plan_line, promises, too_short
 
 
 def fit(
@@ -97,7 +94,7 @@ def fit(
     recordings = read_data(data, names_of(sensors), ignore, rows)
     try:
         the = plan(recordings, request)
-        _print_plan(the)
+        typer.echo(plan_line(the))
         with progress_bar() as bar:
             stages: dict[str, TaskID] = {}
 
@@ -109,25 +106,18 @@ def fit(
             done = fitting.fit(recordings, request, the, out.name, time.time_ns(), show)
     except TrainingError as error:
         raise Stop(str(error), 65) from None
-    if strict and not done.manifest.calibrations[DEFAULT].threshold.supported:
-        raise Stop(too_short(done.manifest), 65)
+    short = too_short(done.manifest)
+    if strict and short:
+        raise Stop(short, 65)
     with writing(out):
         manifest = fitting.save(done, out, force=force)
-    _print_fit(manifest, out, len({name for one in recordings for name in one.assets}))
+    _print_fit(manifest, out)
 
 
-def _print_plan(the: "Plan") -> None:
-    left_out = ", ".join(f"{count} {why}" for why, count in the.left_out.items() if count)
-    typer.echo(
-        f"windows of {the.grid.window} frames of {the.grid.period / SECOND:g} s: "
-        f"{len(the.ends)} kept ({the.kept_ratio:.1%})"
-        + (f", left out: {left_out}" if left_out else "")
-    )
-
-
-def _print_fit(manifest: Manifest, out: Path, assets: int) -> None:
+def _print_fit(manifest: Manifest, out: Path) -> None:
     typer.echo(losses(manifest))
-    typer.echo(promise(manifest, assets))
-    if not manifest.calibrations[DEFAULT].threshold.supported:
-        typer.echo(f"warning: {too_short(manifest)}", err=True)
+    for line in promises(manifest):
+        typer.echo(line)
+    if short := too_short(manifest):
+        typer.echo(f"warning: {short}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

@@ -1,0 +1,83 @@
+"""sensor-trainer calibrate."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models import bundle
+from models.cli.common import (
+    BundleFolder,
+    Data,
+    Force,
+    Ignore,
+    Rows,
+    Stop,
+    check_free,
+    check_range,
+    read_data,
+    writing,
+)
+from models.manifest import DEFAULT
+from models.plan import plan_on
+from models.recalibration import recalibrate
+from models.report import plan_line, promise, too_short
+from models.split import TrainingError
+
+
+def calibrate(
+    folder: BundleFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle to write.")],
+    asset: Annotated[
+        list[str] | None,
+        typer.Option(help="Add or renew this asset alone; may be given more than once."),
+    ] = None,
+    false_alarms_per_day: Annotated[
+        float | None, typer.Option(help="Target for each asset; default the bundle's own.")
+    ] = None,
+    rows: Rows = None,
+    ignore: Ignore = None,
+    force: Force = False,
+) -> None:
+    """Renew scaling, error statistics and threshold, or add assets; the weights stay as they are.
+
+    Needs no torch. Recordings with an asset column, or of two or more assets, add or renew these
+    assets; others renew the calibration that is for all.
+
+    Example: sensor-trainer calibrate bundles/pumps p9.csv --asset p9 --out bundles/pumps-2
+    """
+    check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
+    check_free(out, force=force)
+    detector = bundle.load(folder)
+    manifest, files = bundle.verify(folder)
+    recordings = read_data(data, detector.sensors, ignore, rows)
+    if asset is not None:
+        recordings = [one.of(asset) for one in recordings]
+        found = {name for one in recordings for name in one.assets}
+        if missing := [name for name in asset if name not in found]:
+            raise Stop(f"--asset {missing[0]}: no such asset in the recordings", 66)
+    try:
+        the = plan_on(detector.grid, recordings, by_asset=asset is not None)
+        changed, files = recalibrate(
+            manifest,
+            files,
+            detector,
+            recordings,
+            the,
+            out.name,
+            time.time_ns(),
+            false_alarms_per_day,
+        )
+    except TrainingError as error:
+        raise Stop(str(error), 65) from None
+    with writing(out):
+        written = bundle.write(out, changed, files, force=force)
+    typer.echo(plan_line(the))
+    renewed = [name for name in the.frames.assets or (DEFAULT,) if name in written.calibrations]
+    for name in renewed:
+        typer.echo(promise(name, written))
+    if short := too_short(written, renewed):
+        typer.echo(f"warning: {short}", err=True)
+    typer.echo(f"{out}: {written.model}, digest {written.digest[:16]}")
