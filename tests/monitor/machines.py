@@ -49,18 +49,25 @@ def detector(
     units: Sequence[str | None] | None = None,
     digest: str = "d1gest",
     network: Network | None = None,
+    calibrated: Mapping[str, float] | None = None,
 ) -> Detector:
-    """A detector whose raw score is the mean size of the newest readings in their spreads."""
+    """A detector whose raw score is the mean size of the newest readings in their spreads.
+
+    Assets in `calibrated` have that spread of their own, in all their sensors.
+    """
     m = len(sensors)
-    one = np.ones((1, m))
+    own = calibrated or {}
+    one = np.ones((1 + len(own), m))
     calibration = Calibration(
-        assets=(),
+        assets=tuple(own),
         center=0 * one,
-        spread=one if spread is None else np.array([spread]),
+        spread=np.array(
+            [np.ones(m) if spread is None else spread, *([s] * m for s in own.values())]
+        ),
         error_scale=one,
-        threshold=np.array([1.0]),
-        expected_per_day=np.array([0.1]),
-        bound_per_day=np.array([0.2]),
+        threshold=one[:, 0],
+        expected_per_day=0.1 * one[:, 0],
+        bound_per_day=0.2 * one[:, 0],
     )
     return Detector(
         name="pumps",

@@ -187,6 +187,26 @@ def test_an_asset_is_scored_by_its_own_bundle_or_not_at_all() -> None:
     assert out.scored == 13
 
 
+def test_in_a_fleet_each_asset_has_its_calibration_and_a_stranger_is_shown_but_not_told_of() -> (
+    None
+):
+    judge = detector(calibrated={"a": 1.0, "b": 10.0})
+    rows = readings([(n, second, [second]) for second in range(9) for n in (0, 1, 2)])
+    quiet = Pipeline("s", 1, table("c", "b", "a"), {None: judge}, 0, AlertRules())
+    loud = Pipeline(
+        *("s", 1, table("c", "b", "a"), {None: judge}, 0, AlertRules(alert_uncalibrated=True))
+    )
+
+    assert {one.asset for one in quiet.step(rows, None).alerts} == {"a"}
+    assert {one.asset for one in loud.step(rows, None).alerts} == {"a", "c"}
+    for pipeline, of_stranger in ((quiet, State.UNCALIBRATED), (loud, State.ANOMALOUS)):
+        board = pipeline.board
+        np.testing.assert_allclose(board.score[:3], [7.0, 0.7, 7.0])
+        assert [State(one) for one in board.state[:3]] == [
+            *(of_stranger, State.NORMAL, State.ANOMALOUS)
+        ]
+
+
 def test_a_stream_without_a_model_takes_readings_and_scores_none() -> None:
     pipeline = Pipeline("s", 1, table("a"), {}, None, RULES)
     out = pipeline.step(readings([(0, second, [99]) for second in range(9)]), TODAY + 9 * SECOND)
