@@ -1,0 +1,1 @@
+"""The image autoencoder experiments: one practice of the lecture per file."""
