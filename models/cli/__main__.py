@@ -1,0 +1,5 @@
+"""python -m models.cli: sensor-trainer."""
+
+from models.cli import main
+
+main()
