@@ -25,12 +25,12 @@ from models.frame import (
     Framer,
     Frames,
     Ints,
-    WindowRing,
     grown,
     rounds,
 )
 from monitor.alert import Alert, AlertBook, AlertRules, Evidence
 from monitor.reading import AssetTable, MessageOutcome, Readings
+from monitor.window import WindowRing
 
 
 class State(IntEnum):
@@ -203,7 +203,7 @@ class Pipeline:
         parts: list[object] = [self.board]
         if self.groups:
             group = self.groups[0]
-            parts += [group.framer, group.ring, group.decision]
+            parts += [group.framer, group.framer.ticks, group.ring, group.decision]
         return sum(_row_bytes(part) for part in parts)
 
     def step(self, readings: Readings, now: int | None) -> Outcome:

@@ -14,7 +14,6 @@ from models.frame import (
     Framer,
     Frames,
     Grid,
-    WindowRing,
     frames_of,
     rounds,
 )
@@ -345,7 +344,8 @@ def test_memory_per_asset_is_constant() -> None:
     framer = Framer(Grid(SECOND, 8), 3)
 
     def held() -> int:
-        return sum(part.nbytes for part in vars(framer).values() if isinstance(part, np.ndarray))
+        parts = (*vars(framer).values(), *vars(framer.ticks).values())
+        return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
 
     def feed(start: int, stop: int) -> None:
         for second in range(start, stop):
@@ -355,28 +355,6 @@ def test_memory_per_asset_is_constant() -> None:
     size = held()
     feed(20, 500)
     assert held() == size
-
-
-@given(
-    st.integers(1, 5),
-    st.lists(st.lists(st.integers(0, 20), unique=True, max_size=6), max_size=30),
-)
-def test_a_rings_windows_are_the_newest_frames_of_each_asset(
-    window: int, pushes: list[list[int]]
-) -> None:
-    ring = WindowRing(window, 2)
-    flat: dict[int, list[list[float]]] = {}
-    for turn, assets in enumerate(pushes):
-        frames = np.array([[turn, asset] for asset in assets], np.float32).reshape(-1, 2)
-        ring.push(np.array(assets, np.int64), frames)
-        for asset, frame in zip(assets, frames.tolist(), strict=True):
-            flat.setdefault(asset, []).append(frame)
-
-    full = [asset for asset, frames in flat.items() if len(frames) >= window]
-    found = ring.windows(np.array(full, np.int64)) if full else np.empty((0, window, 2))
-
-    assert found.tolist() == [flat[asset][-window:] for asset in full]
-    assert not full or found.dtype == np.float32
 
 
 @given(st.lists(st.integers(0, 5)).map(sorted))

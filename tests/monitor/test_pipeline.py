@@ -376,7 +376,8 @@ def test_memory_of_an_asset_is_constant() -> None:
     group = pipeline.groups[0]
 
     def held() -> int:
-        parts = (pipeline.board, group.framer, group.ring, group.decision)
+        framer = group.framer
+        parts = (pipeline.board, framer, framer.ticks, group.ring, group.decision)
         return sum(array.nbytes for part in parts for array in arrays_of(part).values())
 
     promised = pipeline.bytes_per_asset
