@@ -53,6 +53,7 @@ class Coverage(IntEnum):
     WARMING = 1
     GAP = 2
     HELD = 3
+    IDLE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Frames:
         values: newest reading or held value per sensor, NaN in a gap, shape (frames, sensors).
         age: ticks since the value was measured, 0 = in this tick, shape (frames, sensors).
         coverage: a Coverage per frame, shape (frames,).
-        run: frames in a row without a gap up to and with this one, shape (frames,).
+        run: frames in a row that one window may hold, up to and with this one: without a gap, the
+            machine running and settled, shape (frames,).
     """
 
     asset: Ints
@@ -78,6 +80,16 @@ class Frames:
     def __len__(self) -> int:
         return len(self.asset)
 
+    @property
+    def idle(self) -> Bools:
+        """Where the machine does not run, or has not run for its settling time."""
+        return (self.coverage == Coverage.IDLE) & (self.run == 0)
+
+    @property
+    def broken(self) -> Bools:
+        """Where mean and count of the decision start again: the window is not one unbroken run."""
+        return (self.coverage != Coverage.COMPLETE) & (self.coverage != Coverage.HELD)
+
 
 class Framer:
     """Readings → closed, held frames with their coverage, over many assets.
@@ -85,7 +97,7 @@ class Framer:
     The state is a handful of arrays with one row per asset; memory per asset is constant.
 
     Args:
-        grid: period, window and hold rules.
+        grid: period, window, hold rules and running condition.
         sensors: how many sensors a frame has (m).
         lateness: how long a tick waits for stragglers after its end, nanoseconds.
     """
@@ -99,7 +111,8 @@ class Framer:
         self._last_tick = np.empty(0, np.int64)
         self._last_values = np.empty((0, sensors), np.float64)
         self._last_measured = np.empty((0, sensors), np.int64)
-        self._run = np.empty(0, np.int64)
+        self._ran = np.empty(0, np.int64)  # frames since the last gap or idle one
+        self._stopped = np.empty(0, bool)  # whether that was an idle one
         self._count = np.empty(0, np.int64)
         self._long = np.empty(0, np.int64)
         self._long_before = np.empty((0, grid.window), np.int64)
@@ -126,14 +139,15 @@ class Framer:
         return self._hold(self.ticks.finish())
 
     def _ensure(self, assets: int) -> None:
-        if assets <= len(self._run):
+        if assets <= len(self._ran):
             return
-        rows = max(assets, 2 * len(self._run), 16)
+        rows = max(assets, 2 * len(self._ran), 16)
         for name, fill in (
             ("_last_tick", NEVER),
             ("_last_values", np.nan),
             ("_last_measured", NEVER),
-            ("_run", 0),
+            ("_ran", 0),
+            ("_stopped", False),
             ("_count", 0),
             ("_long", 0),
             ("_long_before", 0),
@@ -176,15 +190,17 @@ class Framer:
         measured = np.where(earlier, self._last_measured[asset], tick[np.maximum(latest, 0)])
         age = tick[:, None] - measured
         is_gap = age > grid.max_hold
+        values = np.where(is_gap, np.nan, values)
 
         # Length of the unbroken run; doubled indices tell a break before a row from one after it.
-        gap_row = is_gap.any(axis=1)
+        idle = grid.idle(values)
         reset = np.maximum.accumulate(
-            np.where(gap_row, 2 * index + 1, np.where(broken, 2 * index, -1))
+            np.where(is_gap.any(axis=1) | idle, 2 * index + 1, np.where(broken, 2 * index, -1))
         )
-        run = np.where(
-            reset >= 2 * first, index - (reset + 1) // 2 + 1, index - first + 1 + self._run[asset]
-        )
+        is_reset = reset >= 2 * first
+        ran = np.where(is_reset, index - (reset + 1) // 2 + 1, index - first + 1 + self._ran[asset])
+        run = np.maximum(ran - grid.settle_ticks, 0)
+        stopped = np.where(is_reset, idle[reset // 2], self._stopped[asset])
 
         # Cells held longer than one tick among the last L frames.
         nth = self._count[asset] + index - first
@@ -197,9 +213,11 @@ class Framer:
             np.where(nth >= grid.window, self._long_before[asset, nth % grid.window], 0),
         )
         held = total - before > grid.max_held * grid.window * self.sensors
+        short = run < grid.window
+        fresh = (nth + 1 < grid.window) | (ran == nth + 1)
         coverage = np.select(
-            [nth + 1 < grid.window, run < grid.window, held],
-            [Coverage.WARMING, Coverage.GAP, Coverage.HELD],
+            [short & stopped, short & fresh, short, held],
+            [Coverage.IDLE, Coverage.WARMING, Coverage.GAP, Coverage.HELD],
             Coverage.COMPLETE,
         ).astype(np.uint8)
 
@@ -210,10 +228,11 @@ class Framer:
         self._last_tick[at] = tick[ends]
         self._last_values[at] = values[ends]
         self._last_measured[at] = measured[ends]
-        self._run[at] = run[ends]
+        self._ran[at] = ran[ends]
+        self._stopped[at] = stopped[ends]
         self._count[at] = nth[ends] + 1
         self._long[at] = total[ends]
-        return Frames(asset, tick, np.where(is_gap, np.nan, values), age, coverage, run)
+        return Frames(asset, tick, values, age, coverage, run)
 
 
 def frames_of(asset: Ints, time: Ints, values: Floats, grid: Grid) -> Frames:

@@ -10,6 +10,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.running import Condition
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Float32s = NDArray[np.float32]
@@ -32,12 +34,17 @@ class Grid:
         window: frames in a window (L).
         max_hold: ticks a sensor's last value is held over.
         max_held: share of a window's cells that may be held longer than one tick.
+        running: when the machine runs; None = always. A frame in which it is known not to is idle.
+        settle: how long the machine must have been seen running before a frame counts, nanoseconds;
+            until then it belongs to the idleness, the gap or the beginning that it came from.
     """
 
     period: int
     window: int
     max_hold: int = 3
     max_held: float = 0.2
+    running: Condition | None = None
+    settle: int = 0
 
     @property
     def default_lateness(self) -> int:
@@ -47,6 +54,17 @@ class Grid:
     def tick(self, time: Ints) -> Ints:
         """The tick k of each time: [kP - P/2, kP + P/2)."""
         return (2 * time + self.period) // (2 * self.period)
+
+    @property
+    def settle_ticks(self) -> int:
+        """Frames from a start that do not count yet: those of [start, start + settle)."""
+        return -(-self.settle // self.period)
+
+    def idle(self, values: Floats) -> Bools:
+        """Whether the machine is known not to run, values of shape (frames, sensors)."""
+        if self.running is None:
+            return np.zeros(len(values), bool)
+        return self.running.truth(values) < 0
 
     def last_ended(self, time: Ints) -> Ints:
         """The newest tick whose end is at or before each time."""
