@@ -60,6 +60,14 @@ class Grid:
         """Frames from a start that do not count yet: those of [start, start + settle)."""
         return -(-self.settle // self.period)
 
+    @property
+    def idleness(self) -> str | None:
+        """When a machine is idle, in words; None = never."""
+        if self.running is None:
+            return None
+        settle = f" for {self.settle / SECOND:g} s" if self.settle else ""
+        return f"idle unless {self.running.text}{settle}"
+
     def idle(self, values: Floats) -> Bools:
         """Whether the machine is known not to run, values of shape (frames, sensors)."""
         if self.running is None:
