@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -175,7 +176,9 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         what = first["msg"].removeprefix("Value error, ")
         raise BundleError(": ".join([str(folder / MANIFEST), *place, what])) from None
     # Of the file, not of the manifest: a field that a later version adds does not change it.
-    if (wanted := digest_of(json.loads(files[MANIFEST]))) != manifest.digest:
+    if (
+        wanted := digest_of(json.loads(files[MANIFEST], parse_float=_as_written))
+    ) != manifest.digest:
         raise BundleError(
             f"{folder / MANIFEST}: is not the file that was written (its digest is "
             f"{manifest.digest[:12]}…, wanted {wanted[:12]}…)"
@@ -189,6 +192,12 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
                 f"({len(files[name])} bytes, wanted {spec.bytes} with sha256 {spec.sha256[:12]}…)"
             )
     return manifest, files
+
+
+def _as_written(text: str) -> float:
+    """A number of the manifest; NaN where a last digit differs and the number is still the same."""
+    number = float(text)
+    return number if repr(number) == text else math.nan
 
 
 def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.decision import Decision, Verdicts
 from models.detector import Detector
-from models.frame import SECOND, Bools, Codes, Coverage, Floats
+from models.frame import SECOND, Bools, Coverage, Floats
 from models.recording import Recording, Track, tracks_of
 from models.threshold import DAY
 
@@ -60,14 +60,9 @@ def score_track(detector: Detector, track: Track) -> TrackScores:
         scores = detector.score_windows(windows, known)
         raw[batch], shares[batch] = scores.raw, scores.shares
     verdicts = Decision(detector.rule).step(
-        np.zeros(len(frames), np.int64), frames.tick, raw, broken(frames.coverage)
+        np.zeros(len(frames), np.int64), frames.tick, raw, frames.broken
     )
     return TrackScores(track, raw, shares, verdicts)
-
-
-def broken(coverage: Codes) -> Bools:
-    """Where mean and count of the decision start again: at a gap and before the first window."""
-    return (coverage == Coverage.GAP) | (coverage == Coverage.WARMING)
 
 
 Metrics = dict[str, float | int | None]

@@ -67,6 +67,8 @@ def fit(
         window=grid.window,
         max_hold=grid.max_hold,
         max_held=grid.max_held,
+        running=request.running,
+        settle_ns=request.settle,
         score=request.score,
         tail=head.tail,
         rule=RuleSpec(**asdict(head.rule)),

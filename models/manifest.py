@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from models.detector import Score
 from models.frame import SECOND, Grid
+from models.running import LONGEST, Condition, ConditionError
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
@@ -101,6 +102,7 @@ class Manifest(_Strict):
     """bundle.json.
 
     Args:
+        running: when the machine runs, as `models.running` reads it; None = always.
         calibration_data: what `calibrate` saw after training, if it did.
         digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
             included; empty before the bundle is written.
@@ -117,6 +119,8 @@ class Manifest(_Strict):
     window: int = Field(ge=2, le=LONGEST_WINDOW)
     max_hold: int = Field(ge=0, le=LONGEST_HOLD)
     max_held: float = Field(ge=0, le=1)
+    running: str | None = Field(default=None, max_length=LONGEST)
+    settle_ns: int = Field(default=0, ge=0, le=LONGEST_PERIOD)
     score: Score
     tail: int = Field(ge=1)
     rule: RuleSpec
@@ -134,6 +138,10 @@ class Manifest(_Strict):
             raise ValueError(f"sensors: {twice[0]!r} stands twice")
         if self.tail > self.window:
             raise ValueError(f"tail: {self.tail} frames of a window of {self.window}")
+        try:
+            _ = self.grid
+        except ConditionError as error:
+            raise ValueError(f"running: {error}") from None
         if DEFAULT not in self.calibrations:
             raise ValueError(f"calibrations: has no {DEFAULT!r}")
         for asset, one in self.calibrations.items():
@@ -165,8 +173,12 @@ class Manifest(_Strict):
 
     @property
     def grid(self) -> Grid:
-        """Period, window and hold rules."""
-        return Grid(self.period_ns, self.window, self.max_hold, self.max_held)
+        """Period, window, hold rules and running condition."""
+        names = tuple(sensor.name for sensor in self.sensors)
+        running = None if self.running is None else Condition(self.running, names)
+        return Grid(
+            self.period_ns, self.window, self.max_hold, self.max_held, running, self.settle_ns
+        )
 
 
 def digest_of(content: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from models.detector import Score
 from models.frame import SECOND, Coverage, Grid, Ints
 from models.manifest import DEFAULT
 from models.recording import Recording, Track, tracks_of, usual_period
+from models.running import Condition
 from models.split import NormalFrames, Split, TrainingError, splits
 
 
@@ -41,6 +42,8 @@ class Request:
         period: of the grid, nanoseconds; None = the usual step of the recordings.
         window: frames; None = min(64, rows // 16), at least 8.
         parameters: of the family.
+        running: when the machine runs, as `models.running` reads it; None = always.
+        settle: as in `Grid`, nanoseconds.
         score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
         false_alarms_per_day: per asset.
         workers: folds trained at the same time.
@@ -54,6 +57,8 @@ class Request:
     tail: int = 20
     max_hold: int = 3
     max_held: float = 0.2
+    running: str | None = None
+    settle: int = 0
     false_alarms_per_day: float = 0.1
     training: Settings = field(default_factory=Settings)
     workers: int = 2
@@ -88,18 +93,21 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
 
     Raises:
         TrainingError: if there are too few.
+        ConditionError: if the running condition names another sensor than the recordings have.
     """
     rows = sum(len(recording.time) for recording in recordings)
     window = request.window or max(8, min(64, rows // 16))
     period = request.period or usual_period(recordings)
-    return plan_on(Grid(period, window, request.max_hold, request.max_held), recordings)
+    running = None if request.running is None else Condition(request.running, recordings[0].sensors)
+    grid = Grid(period, window, request.max_hold, request.max_held, running, request.settle)
+    return plan_on(grid, recordings)
 
 
 def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = False) -> Plan:
     """Frame the recordings on a grid, and split their normal windows.
 
     Args:
-        grid: period, window and hold rules.
+        grid: period, window, hold rules and running condition.
         recordings: all with the same sensors.
         by_asset: whether assets are told apart even where there is one, and no file names it.
 
@@ -110,7 +118,7 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     tracks = tracks_of(recordings, grid)
     rows = sum(len(recording.time) for recording in recordings)
     ends: list[Ints] = []
-    left_out = {"gap": 0, "held": 0, "labelled": 0}
+    left_out = {"gap": 0, "held": 0, "idle": 0, "labelled": 0}
     start = 0
     for track in tracks:
         coverage = track.frames.coverage
@@ -119,6 +127,7 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
         normal = complete[anomalous[complete + 1] == anomalous[complete + 1 - window]]
         left_out["gap"] += int((coverage == Coverage.GAP).sum())
         left_out["held"] += int((coverage == Coverage.HELD).sum())
+        left_out["idle"] += int((coverage == Coverage.IDLE).sum())
         left_out["labelled"] += len(complete) - len(normal)
         ends.append(normal + start)
         start += len(coverage)

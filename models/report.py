@@ -23,6 +23,8 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
         f"{manifest.window} frames of {manifest.period_ns / SECOND:g} s, score {manifest.score} of "
         f"the newest {manifest.tail} frames"
     )
+    if idleness := manifest.grid.idleness:
+        yield escape(idleness)
     yield f"created {manifest.created.isoformat()}, digest {manifest.digest[:16]}"
     yield losses(manifest)
     yield from promises(manifest)

@@ -12,12 +12,22 @@ import numpy as np
 
 from models.decision import Verdicts
 from models.detector import Detector, Scores
-from models.frame import SECOND, Frames, Ints
+from models.frame import SECOND, Coverage, Frames, Ints
 from models.recording import iso
 from monitor.reading import AssetTable
 
 # More sensors than this are not named in one event.
 MOST_SENSORS = 10
+
+# Why a frame has no score.
+UNSCORED = {
+    Coverage.COMPLETE: "the model gives no finite score",
+    Coverage.WARMING: "the first window is not full yet",
+    Coverage.GAP: "readings were missing for longer than a hold",
+    Coverage.HELD: "too much of the window is held",
+    Coverage.IDLE: "the machine is idle or has just started",
+}
+_NOT_SCORED = "not scored: "
 
 Severity = Literal["warning", "critical"]
 Step = Literal["opened", "updated", "resolved"]
@@ -88,6 +98,8 @@ class Alert:
                     f"{self.peak_score:.3g} (1 is the line)."
                 )
             return f"{who}: the alert of {iso(self.onset)} ended after {lasted} ({self.reason})."
+        if self.quality.startswith(_NOT_SCORED):
+            return f"{who}: the alert of {iso(self.onset)} stays open, {self.quality}."
         evidence = "; ".join(
             f"{sensor.name} reads {_number(sensor.actual, sensor.unit)}, expected "
             f"{_number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
@@ -192,12 +204,10 @@ class AlertBook:
         if life.ended:
             return None
         if not seen.verdicts.anomalous[i]:
-            return last and self._end(life, last, time, "normal")
+            quality = _quality(seen.frames.age[i], self._detector.sensors)
+            return last and self._end(life, replace(last, quality=quality), time, "normal")
         if seen.row[i] < 0:
-            if last is None or time - life.scored <= rules.expire:
-                return None
-            life.ended = True
-            return self._end(life, last, time, "expired")
+            return last and self._unseen(life, last, time, Coverage(int(seen.frames.coverage[i])))
         if last is None:
             if time - life.opened < rules.hold:
                 return None
@@ -205,6 +215,17 @@ class AlertBook:
         worse = last.severity == "warning" and life.peak >= rules.critical
         if worse or time - last.time >= rules.renotify:
             return self._tell(life, seen, i, assets, "updated", last.number + 1, last.severity)
+        return None
+
+    def _unseen(self, life: Life, last: Alert, time: int, coverage: Coverage) -> Alert | None:
+        """What there is to tell without a score: that it stays open and why, or that it expires."""
+        last = replace(last, quality=_NOT_SCORED + UNSCORED[coverage])
+        if time - life.scored > self._rules.expire:
+            life.ended = True
+            return self._end(life, last, time, "expired")
+        if time - last.time >= self._rules.renotify:
+            number, peak = last.number + 1, life.peak
+            return replace(last, step="updated", number=number, time=time, peak_score=peak)
         return None
 
     def _tell(

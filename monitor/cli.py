@@ -161,6 +161,9 @@ def check(
         for stream in streams:
             if not stream.detectors:
                 console.print(f'stream "{stream.name}" IS NOT SCORED: it has no model')
+            for idleness in dict.fromkeys(d.grid.idleness for d in stream.detectors.values()):
+                if idleness:
+                    console.print(f'stream "{stream.name}" is {idleness}', markup=False)
             if stream.config.time is None:
                 console.print(
                     f'stream "{stream.name}" has no time key: readings count as of their arrival, '
@@ -321,11 +324,13 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
         "models": [f"{detector.name} {detector.digest[:12]}" for detector in detectors],
         "sensors": list(stream.sensors.names),
         "max_assets": stream.config.max_assets,
+        "idle": None,
         "window": None,
         "false_alarms": None,
         "bytes_per_asset": 0,
     }
     if first is not None:
+        row["idle"] = first.grid.idleness
         row["window"] = f"{first.grid.window} × {first.grid.period / SECOND:g} s"
         row["bytes_per_asset"] = stream.pipeline.bytes_per_asset
         row["false_alarms"] = "\n".join(

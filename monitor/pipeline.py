@@ -25,12 +25,12 @@ from models.frame import (
     Framer,
     Frames,
     Ints,
-    WindowRing,
     grown,
     rounds,
 )
 from monitor.alert import Alert, AlertBook, AlertRules, Evidence
 from monitor.reading import AssetTable, MessageOutcome, Readings
+from monitor.window import WindowRing
 
 
 class State(IntEnum):
@@ -203,7 +203,7 @@ class Pipeline:
         parts: list[object] = [self.board]
         if self.groups:
             group = self.groups[0]
-            parts += [group.framer, group.ring, group.decision]
+            parts += [group.framer, group.framer.ticks, group.ring, group.decision]
         return sum(_row_bytes(part) for part in parts)
 
     def step(self, readings: Readings, now: int | None) -> Outcome:
@@ -291,8 +291,7 @@ class Pipeline:
         scores = self._score(group, frames, complete)
         raw = np.full(len(frames), np.nan)
         raw[complete] = scores.raw
-        broken = (frames.coverage == Coverage.GAP) | (frames.coverage == Coverage.WARMING)
-        verdicts = group.decision.step(frames.asset, frames.tick, raw, broken)
+        verdicts = group.decision.step(frames.asset, frames.tick, raw, frames.broken)
         told = ~group.muted[frames.asset]
         verdicts = replace(
             verdicts, anomalous=verdicts.anomalous & told, pending=verdicts.pending & told
@@ -360,10 +359,11 @@ class Pipeline:
         waiting = seen.verdicts.pending[last] | seen.verdicts.anomalous[last]
         muted = group.muted[seen.frames.asset[last]]
         board.state[at] = np.select(
-            [muted, firing, waiting, scored, complete[last]],
+            [muted, firing, seen.frames.idle[last], waiting, scored, complete[last]],
             [
                 State.UNCALIBRATED,
                 State.ANOMALOUS,
+                State.IDLE,
                 State.PENDING,
                 State.NORMAL,
                 State.UNSCORABLE,
@@ -395,7 +395,10 @@ class _Judged:
 _ROW_OUTCOMES = np.array(
     [MessageOutcome.ACCEPTED, MessageOutcome.DUPLICATE, MessageOutcome.LATE], np.uint8
 )
-_SKIPPED = {"warming": Coverage.WARMING, "gap": Coverage.GAP, "held": Coverage.HELD}
+_SKIPPED = {
+    code.name.lower(): code
+    for code in (Coverage.WARMING, Coverage.GAP, Coverage.HELD, Coverage.IDLE)
+}
 # Windows are scored together up to this many numbers (16 MB), to bound memory in a replay.
 _BATCH_CELLS = 4_000_000
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.frame import NEVER, SECOND, Coverage, grown
 from models.recording import iso
-from monitor.alert import significant
+from monitor.alert import UNSCORED, significant
 from monitor.pipeline import State
 from monitor.stream import Stream
 
@@ -87,14 +87,6 @@ class StateTopic:
             )
 
 
-_WHY_NOT = {
-    Coverage.COMPLETE: "",
-    Coverage.WARMING: "the first window is not full yet",
-    Coverage.GAP: "readings were missing for longer than a hold",
-    Coverage.HELD: "too much of the window is held",
-}
-
-
 def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:
     match state:
         case State.ANOMALOUS | State.PENDING if coverage == Coverage.COMPLETE and not scored:
@@ -104,6 +96,6 @@ def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:
         case State.UNCALIBRATED:
             return "has no model or calibration of its own"
         case State.UNSCORABLE:
-            return "the model gives no finite score"
+            return UNSCORED[Coverage.COMPLETE]
         case _:
-            return _WHY_NOT[coverage]
+            return "" if coverage == Coverage.COMPLETE else UNSCORED[coverage]

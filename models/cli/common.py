@@ -1,6 +1,7 @@
 """What the commands share: arguments, reading data, errors with an exit code."""
 
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.frame import SECOND
 from models.recording import Recording, RecordingError, find, read
 
 Data = Annotated[list[Path], typer.Argument(help="Recordings: CSV files or folders of them.")]
@@ -42,6 +44,23 @@ def check_range(option: str, value: float | None, low: float, high: float) -> No
     # Typer's own ranges let NaN pass.
     if value is not None and not low <= value <= high:
         raise Stop(f"{option} {value:g}: wanted {low:g} to {high:g}", 2)
+
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def duration_of(option: str, text: str, most: int) -> int:
+    """A duration such as 30, 30s or 5m, in nanoseconds, at most `most`."""
+    found = _DURATION.fullmatch(text.strip())
+    time = round(float(found[1]) * _UNITS[found[2]] * SECOND) if found else -1
+    if not 0 <= time <= most:
+        raise Stop(
+            f"{option} {text}: wanted seconds, or 500ms, 30s, 5m, 2h, 1d, at most "
+            f"{most // SECOND} s",
+            2,
+        )
+    return time
 
 
 def names_of(sensors: str | None) -> list[str] | None:

@@ -17,6 +17,7 @@ from models.cli.common import (
     Stop,
     check_free,
     check_range,
+    duration_of,
     names_of,
     progress_bar,
     read_data,
@@ -25,6 +26,7 @@ from models.cli.common import (
 from models.frame import SECOND
 from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
 from models.report import losses, plan_line, promises, too_short
+from models.running import ConditionError, check_syntax
 
 
 def fit(
@@ -46,6 +48,16 @@ def fit(
         ),
     ] = None,
     false_alarms_per_day: Annotated[float, typer.Option(help="Target for each asset.")] = 0.1,
+    running: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR", help="When the machine runs, e.g. 'current > 0.2 and valve != 0'."
+        ),
+    ] = None,
+    settle: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Left out after each start, e.g. 30s or 5m; default 0."),
+    ] = None,
     rows: Rows = None,
     ignore: Ignore = None,
     seed: Annotated[
@@ -68,6 +80,13 @@ def fit(
     """
     check_range("--period", period, 1e-6, LONGEST_PERIOD / SECOND)
     check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
+    if settle is not None and running is None:
+        raise Stop(f"--settle {settle}: wanted --running as well, to know when it starts", 2)
+    if running is not None:
+        try:
+            check_syntax(running)
+        except ConditionError as error:
+            raise Stop(f"--running {running!r}: {error}", 2) from None
     try:
         from models import fitting
         from models.families import FAMILIES
@@ -82,6 +101,8 @@ def fit(
         model=model,
         period=None if period is None else round(period * SECOND),
         window=window,
+        running=running,
+        settle=0 if settle is None else duration_of("--settle", settle, LONGEST_PERIOD),
         false_alarms_per_day=false_alarms_per_day,
         workers=jobs or len(os.sched_getaffinity(0)),
         training=Settings(seed=seed),
@@ -106,6 +127,8 @@ def fit(
             done = fitting.fit(recordings, request, the, out.name, time.time_ns(), show)
     except TrainingError as error:
         raise Stop(str(error), 65) from None
+    except ConditionError as error:
+        raise Stop(f"--running {running!r}: {error}", 2) from None
     short = too_short(done.manifest)
     if strict and short:
         raise Stop(short, 65)

@@ -25,7 +25,7 @@ import torch
 from models.decision import Decision, Rule
 from models.detector import Calibration, Detector, Scores
 from models.families.lstm import LstmAutoencoder
-from models.frame import SECOND, Float32s, Floats, Framer, Grid, Ints, WindowRing
+from models.frame import SECOND, Float32s, Floats, Framer, Grid, Ints
 from models.packing import export
 from models.recording import iso
 from models.runtime import OnnxRuntime
@@ -34,6 +34,7 @@ from monitor.config import AlertsConfig, StreamConfig
 from monitor.pipeline import Pipeline
 from monitor.reading import Message, Reader
 from monitor.stream import Stream
+from monitor.window import WindowRing
 
 ASSETS, SENSORS, WINDOW, HIDDEN, TAIL = 256, 8, 64, 64, 20
 BATCHES = (1, 64, 256, 1024)  # 1: an idle daemon takes each message as it comes

@@ -1,7 +1,7 @@
 """The contract's words on frames, holds and windows, one reading and one frame at a time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,12 +35,27 @@ class _Asset:
     newest_closed: float = -math.inf
 
 
-class SequentialFramer:
-    """What `Framer` must do, slowly."""
+def always(values: Sequence[float | None]) -> bool | None:
+    """The condition of a machine that never rests."""
+    return True
 
-    def __init__(self, grid: Grid, lateness: int) -> None:
+
+class SequentialFramer:
+    """What `Framer` must do, slowly.
+
+    Args:
+        runs: what the grid's condition says of a frame's values, None where it cannot be told.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        lateness: int,
+        runs: Callable[[Sequence[float | None]], bool | None] = always,
+    ) -> None:
         self.grid = grid
         self.lateness = lateness
+        self.runs = runs
         self.assets: dict[int, _Asset] = {}
 
     def tick(self, time: int) -> int:
@@ -115,6 +130,8 @@ class SequentialFramer:
                 ticks += range(ticks[-1] + 1, min(ticks[-1] + hold + 1, tick))
             ticks.append(tick)
         out: list[Frame] = []
+        since: int | None = None  # tick from which the machine has run, all of it seen
+        broken_by, run = Coverage.WARMING, 0
         for tick in ticks:
             newest = [
                 max((k for k in measured if k <= tick and sensor in measured[k]), default=None)
@@ -125,20 +142,23 @@ class SequentialFramer:
                 None if k is None or tick - k > hold else measured[k][sensor]
                 for sensor, k in enumerate(newest)
             )
-            follows = bool(out) and out[-1].tick == tick - 1
-            run = 0 if None in values else (out[-1].run if follows else 0) + 1
-            out.append(Frame(asset, tick, values, age, Coverage.WARMING, run))
-            window = out[-length:]
-            out[-1] = out[-1]._replace(coverage=self._coverage(window, sensors))
+            follows = not out or out[-1].tick == tick - 1
+            rests = self.runs(values) is False
+            if rests or None in values or not follows:
+                broken_by, since, run = Coverage.IDLE if rests else Coverage.GAP, None, 0
+            if not rests and None not in values:
+                since = tick if since is None else since
+                run += (tick - since) * self.grid.period >= self.grid.settle
+            frame = Frame(asset, tick, values, age, Coverage.COMPLETE, run)
+            window = [*out, frame][-length:]
+            out.append(frame._replace(coverage=self._coverage(window, sensors, broken_by)))
         return out
 
-    def _coverage(self, window: Sequence[Frame], sensors: int) -> Coverage:
+    def _coverage(self, window: Sequence[Frame], sensors: int, broken_by: Coverage) -> Coverage:
         length = self.grid.window
-        if len(window) < length:
-            return Coverage.WARMING
-        whole = window[-1].tick - window[0].tick == length - 1
-        if not whole or any(value is None for frame in window for value in frame.values):
-            return Coverage.GAP
+        if window[-1].run < length:
+            is_new = broken_by == Coverage.GAP and len(window) < length
+            return Coverage.WARMING if is_new else broken_by
         long_held = sum(age > 1 for frame in window for age in frame.age)
         allowed = self.grid.max_held * length * sensors
         return Coverage.HELD if long_held > allowed else Coverage.COMPLETE

@@ -21,7 +21,7 @@ from models import bundle
 from models.bundle import GOLDEN, MANIFEST, NETWORK, WEIGHTS, BundleError, load, verify, write
 from models.manifest import Manifest
 from models.runtime import OnnxRuntime
-from tests.models.plant import fitted, recording, request, values
+from tests.models.plant import fitted, recording, request, values, written
 
 FILES = (MANIFEST, WEIGHTS, NETWORK, GOLDEN)
 WINDOW, SENSORS = 8, 3
@@ -69,6 +69,17 @@ def test_a_bundle_comes_back_as_it_was_written(folder: Path) -> None:
     golden = tensors.load_file(folder / GOLDEN)
     scores = detector.score_windows(detector.scale(golden["windows"]))
     np.testing.assert_allclose(scores.raw, golden["raw"], rtol=1e-4)
+
+
+def test_a_bundle_knows_when_its_machine_runs(tmp_path: Path) -> None:
+    asked = request("pca", window=8, running="current > 1", settle=2_500_000_000)
+    folder = written(tmp_path / "plant", fitted([recording(values(400))], asked))
+
+    grid = load(folder).grid
+
+    assert grid.running is not None
+    assert grid.running.truth(np.array([[0.0, 0, 0], [2, 0, 0]])).tolist() == [-1, 1]
+    assert (grid.settle, grid.settle_ticks) == (2_500_000_000, 3)
 
 
 def test_resealing_alone_does_not_spoil_a_bundle(folder: Path) -> None:
@@ -123,6 +134,14 @@ def test_a_damaged_file_is_refused_and_named(folder: Path, name: str, damage: st
     damages()[damage](folder / name)
 
     with pytest.raises(BundleError, match=name):
+        load(folder)
+
+
+def test_another_spelling_of_the_same_number_is_refused(folder: Path) -> None:
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"max_held": 0.2', '"max_held": 0.20'))
+
+    with pytest.raises(BundleError, match="is not the file that was written"):
         load(folder)
 
 
@@ -186,6 +205,10 @@ HOSTILE: dict[str, Callable[[Content], object]] = {
     "negative hold": set_key("max_hold", value=-1),
     "held share over 1": set_key("max_held", value=1.5),
     "held share NaN": set_key("max_held", value=math.nan),
+    "condition that is none": set_key("running", value="current >"),
+    "condition on another sensor": set_key("running", value="speed > 1"),
+    "condition without an end": set_key("running", value="current > 1" + " " * 1000),
+    "settling below 0": set_key("settle_ns", value=-1),
     "unknown score": set_key("score", value="guess"),
     "score without its statistics": set_key("score", value="mahalanobis"),
     "tail 0": set_key("tail", value=0),

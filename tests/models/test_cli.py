@@ -196,6 +196,28 @@ def test_windows_with_labels_are_left_out_and_counted(
     assert "windows of 8 frames of 1 s: 246 kept (84.0%), left out: 47 labelled" in done.out
 
 
+def test_a_machine_that_rests_is_learnt_scored_and_judged_only_while_it_runs(
+    run: Run, tmp_path: Path
+) -> None:
+    numbers = values(800)
+    numbers[np.arange(800) % 200 >= 160] = 0
+    data, folder = write_csv(tmp_path / "plant.csv", numbers), tmp_path / "b"
+    condition = ("--running", "current > 1 and not (heat < 0)", "--settle", "5s")
+
+    fitted = run("fit", data, "--out", folder, "--model", "pca", "--window", "10", *condition)
+    shown = run("inspect", folder)
+    judged = json.loads(run("evaluate", folder, data, "--json").out)
+    run("score", folder, data, "--out", tmp_path / "scores.csv")
+
+    kept = 4 * 160 - 3 * (5 + 9) - (5 + 9)
+    assert f"{kept} kept ({kept / (kept + 202):.1%}), left out: 202 idle" in fitted.out
+    assert "idle unless current > 1 and not (heat < 0) for 5 s" in shown.out
+    assert judged["pooled"]["windows"] == kept
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["score"] != "" for row in rows] == [14 <= n % 200 < 160 for n in range(800)]
+
+
 def test_sensors_period_and_settings_are_taken_from_the_command_line(
     run: Run, plant: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +277,34 @@ def test_an_existing_output_is_left_alone_unless_forced(
             ["fit", "{plant}", "--out", "{new}", "--false-alarms-per-day", "nan"],
             2,
             "--false-alarms-per-day nan: wanted",
+        ),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--running", "current >"],
+            2,
+            "--running 'current >': character 10: found the end; wanted a sensor or a number",
+        ),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--running", "speed > 1"],
+            2,
+            "--running 'speed > 1': character 1: found 'speed'; wanted one of the sensors current",
+        ),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--settle", "5m"],
+            2,
+            "--settle 5m: wanted --running as well",
+        ),
+        *(
+            (
+                ["fit", "{plant}", "--out", "{new}", "--running", "flow > 1", "--settle", text],
+                2,
+                f"--settle {text}: wanted seconds, or 500ms, 30s, 5m, 2h, 1d, at most",
+            )
+            for text in ("-1", "soon", "5 weeks", "9999d", "nan", "1e3")
+        ),
+        (
+            ["fit", "{plant}", "--model", "pca", "--out", "{new}", "--running", "heat > 999"],
+            65,
+            "left out: 0 gap, 0 held, 400 idle, 0 labelled",
         ),
         (["fit", "{plant}", "--out", "{new}", "--rows", "5"], 2, "--rows 5: wanted A:B"),
         (["fit", "{plant}", "--out", "{new}", "--rows", "a:b"], 2, "--rows a:b: wanted A:B"),

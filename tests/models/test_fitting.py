@@ -15,6 +15,7 @@ from models.options import with_options
 from models.packing import Fit
 from models.plan import Request, plan
 from models.recording import Recording
+from models.running import ConditionError
 from models.runtime import TorchRuntime
 from models.split import TrainingError
 from models.training import build
@@ -70,9 +71,36 @@ def test_windows_with_a_labelled_frame_are_left_out_and_counted() -> None:
 
     the = plan([marked], Request(window=20))
 
-    assert the.left_out == {"gap": 0, "held": 0, "labelled": 29}
+    assert the.left_out == {"gap": 0, "held": 0, "idle": 0, "labelled": 29}
     assert len(the.ends) == 400 - 19 - 29
     assert not any(end - 19 < 210 and end >= 200 for end in the.ends)
+
+
+def resting(rows: int, seed: int = 0) -> Recording:
+    """A machine that stands still for 40 of every 200 seconds, its current at 0."""
+    numbers = values(rows, seed)
+    numbers[np.arange(rows) % 200 >= 160] = 0
+    return recording(numbers)
+
+
+def test_windows_of_an_idle_machine_are_left_out_counted_and_not_scored(tmp_path: Path) -> None:
+    asked = request("pca", window=10, running="current > 1", settle=5 * SECOND)
+    the = plan([resting(800)], asked)
+
+    # Of each stop its 40 s, 5 s to settle and 9 s to fill a window; at the beginning the last two.
+    assert the.left_out == {"gap": 0, "held": 0, "idle": 3 * (40 + 5 + 9) + 40, "labelled": 0}
+    assert not any((end % 200) >= 160 or (end % 200) < 14 for end in the.ends)
+
+    detector = bundle.load(write_to(tmp_path / "plant", fitted([resting(800)], asked)))
+    assert detector.grid.idleness == "idle unless current > 1 for 5 s"
+    (scores,) = score_recordings(detector, [resting(800, seed=1)])
+    assert np.isfinite(scores.raw).nonzero()[0].tolist() == the.ends.tolist()
+    assert not scores.verdicts.anomalous.any()
+
+
+def test_a_condition_on_another_sensor_is_refused() -> None:
+    with pytest.raises(ConditionError, match="'speed'; wanted one of the sensors current, flow"):
+        plan([recording(values(400))], Request(running="speed > 1"))
 
 
 def test_no_window_crosses_from_one_recording_or_asset_to_the_next() -> None:

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,25 +14,57 @@ from models.frame import (
     Framer,
     Frames,
     Grid,
-    WindowRing,
     frames_of,
     rounds,
 )
 from models.manifest import LONGEST_PERIOD
 from models.recording import EARLIEST, LATEST
+from models.running import Condition
 from tests.models.sequential import Frame, Row, SequentialFramer
 
 TODAY = 1_790_000_000 * SECOND
 SENSORS = 2
 periods = st.sampled_from([4, 7, 250_000_000, SECOND, SECOND + 1, 10 * SECOND - 1])
-grids = st.builds(
-    Grid,
-    period=periods,
-    window=st.integers(2, 6),
-    max_hold=st.integers(0, 3),
-    max_held=st.sampled_from([0.0, 0.2, 0.25, 1.0]),
-)
 readings = st.sampled_from([1.0, 2.0, 3.0, math.nan])
+
+# What a condition says of a frame, None where a missing value decides.
+Runs = Callable[[Sequence[float | None]], bool | None]
+
+
+def always(values: Sequence[float | None]) -> bool | None:
+    return True
+
+
+def first_over_1(values: Sequence[float | None]) -> bool | None:
+    return None if values[0] is None else values[0] > 1
+
+
+def first_under_3_and_second_over_1(values: Sequence[float | None]) -> bool | None:
+    one = None if values[0] is None else values[0] < 3
+    other = None if values[1] is None else values[1] > 1
+    return False if False in (one, other) else None if None in (one, other) else True
+
+
+NAMES = ("x", "y")
+CONDITIONS: list[tuple[Condition | None, Runs]] = [
+    (None, always),
+    (Condition("x > 1", NAMES), first_over_1),
+    (Condition("x < 3 and y > 1", NAMES), first_under_3_and_second_over_1),
+]
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    period = draw(periods)
+    running, _ = draw(st.sampled_from(CONDITIONS))
+    return Grid(
+        period,
+        draw(st.integers(2, 6)),
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from([0.0, 0.2, 0.25, 1.0])),
+        running,
+        draw(st.integers(0, 6)) * period // 2 if running else 0,
+    )
 
 
 @st.composite
@@ -108,13 +140,13 @@ def cut(rows: Sequence[Row], edges: Sequence[int]) -> list[Sequence[Row]]:
     return [rows[start:end] for start, end in pairwise(places)]
 
 
-@given(st.data(), grids, st.integers(0, 6))
+@given(st.data(), grids(), st.integers(0, 6))
 def test_frames_and_outcomes_are_those_of_a_sequential_reader(
     data: st.DataObject, grid: Grid, half_periods: int
 ) -> None:
     rows = data.draw(arrivals(grid))
     lateness = half_periods * grid.period // 2
-    reader = SequentialFramer(grid, lateness)
+    reader = SequentialFramer(grid, lateness, dict(CONDITIONS)[grid.running])
     wanted = [reader.take(row) for row in rows]
     reader.finish()
 
@@ -124,7 +156,7 @@ def test_frames_and_outcomes_are_those_of_a_sequential_reader(
     assert without_age_of_gaps(frames) == without_age_of_gaps(reader.frames(SENSORS))
 
 
-@given(st.data(), grids, st.integers(0, 6))
+@given(st.data(), grids(), st.integers(0, 6))
 def test_any_split_of_the_arrivals_into_batches_gives_the_same_frames_and_outcomes(
     data: st.DataObject, grid: Grid, half_periods: int
 ) -> None:
@@ -137,7 +169,7 @@ def test_any_split_of_the_arrivals_into_batches_gives_the_same_frames_and_outcom
     )
 
 
-@given(st.data(), grids, st.integers(1, 6))
+@given(st.data(), grids(), st.integers(1, 6))
 def test_order_within_lateness_and_repetition_change_no_frame(
     data: st.DataObject, grid: Grid, half_periods: int
 ) -> None:
@@ -155,7 +187,7 @@ def test_order_within_lateness_and_repetition_change_no_frame(
     assert "late" not in outcomes
 
 
-@given(st.data(), grids, st.integers(0, 6))
+@given(st.data(), grids(), st.integers(0, 6))
 def test_with_a_clock_frames_close_as_a_sequential_reader_with_that_clock_closes_them(
     data: st.DataObject, grid: Grid, half_periods: int
 ) -> None:
@@ -167,7 +199,7 @@ def test_with_a_clock_frames_close_as_a_sequential_reader_with_that_clock_closes
     for _ in batches:
         now += data.draw(quarters) * max(1, grid.period // 4)
         nows.append(now)
-    reader = SequentialFramer(grid, lateness)
+    reader = SequentialFramer(grid, lateness, dict(CONDITIONS)[grid.running])
     wanted: list[str] = []
     for batch, at in zip(batches, nows, strict=True):
         reader.advance(at or 0)
@@ -180,7 +212,7 @@ def test_with_a_clock_frames_close_as_a_sequential_reader_with_that_clock_closes
     assert without_age_of_gaps(frames) == without_age_of_gaps(reader.frames(SENSORS))
 
 
-@given(st.data(), grids)
+@given(st.data(), grids())
 def test_in_a_recording_of_one_asset_the_rows_own_time_as_clock_changes_nothing(
     data: st.DataObject, grid: Grid
 ) -> None:
@@ -279,6 +311,81 @@ def test_a_tick_takes_stragglers_until_a_reading_stands_lateness_past_its_end() 
     assert late(end + 2 * SECOND)
 
 
+def watched(
+    readings: Sequence[float | tuple[float, float] | None], condition: str, settle: float = 0
+) -> tuple[str, list[bool], list[int]]:
+    """Coverages' first letters, idleness and run, with a row a second and windows of 2."""
+    found = [(second, one) for second, one in enumerate(readings) if one is not None]
+    seconds = [second for second, _ in found]
+    values = np.array([np.atleast_1d(one) for _, one in found], np.float64)
+    running = Condition(condition, NAMES[: values.shape[1]])
+    grid = Grid(SECOND, 2, max_hold=1, running=running, settle=round(settle * SECOND))
+    frames = frames_of(np.zeros(len(values), np.int64), np.array(seconds) * SECOND, values, grid)
+    letters = "".join(Coverage(code).name[0] for code in frames.coverage)
+    return letters, frames.idle.tolist(), frames.run.tolist()
+
+
+def test_no_window_reaches_into_a_frame_in_which_the_machine_does_not_run() -> None:
+    coverage, idle, run = watched([9, 9, 9, 0, 0, 9, 9, 9], "x > 1")
+
+    assert coverage == "WCCIIICC"
+    assert [at for at, one in enumerate(idle) if one] == [3, 4]
+    assert run == [1, 2, 3, 0, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("settle", "first"), [(0, 3), (0.1, 4), (1, 4), (1.5, 5), (2, 5), (2.1, 6)]
+)
+def test_a_frame_counts_once_the_machine_has_been_seen_running_for_the_settling_time(
+    settle: float, first: int
+) -> None:
+    coverage, idle, run = watched([9, 0, 0, 9, 9, 9, 9, 9, 9], "x > 1", settle)
+
+    assert (run.index(1, 1), idle.index(False, 1)) == (first, first)
+    assert coverage.index("C", 1) == first + 1
+    assert set(coverage[1 : first + 1]) == {"I"}
+
+
+def test_what_settles_after_a_gap_or_at_the_beginning_is_not_idle() -> None:
+    coverage, idle, run = watched([9, 9, 9, 9, None, None, 9, 9, 9, 9, 9], "x > 1", settle=2)
+
+    # One second of the hole is held; the frame after it begins anew.
+    assert coverage == "WWWCCGGGCC"
+    assert run == [0, 0, 1, 2, 3, 0, 0, 1, 2, 3]
+    assert not any(idle)
+
+
+def test_what_is_known_not_to_run_is_idle_and_where_a_missing_value_decides_is_a_gap() -> None:
+    nan = math.nan
+
+    off, _, _ = watched([(9, 1), (9, 1), (9, 1), (0, nan), (0, nan), (0, nan)], "x > 1 and y == 1")
+    blind, idle, _ = watched([(9, 1), (9, 1), (9, 1), (9, nan), (9, nan)], "x > 1 and y == 1")
+
+    assert off == "WCCIII"
+    assert blind == "WCCCG"  # a second is held
+    assert not any(idle)
+
+
+def test_a_held_value_holds_the_condition_too() -> None:
+    assert watched([9, 9, 0, None, 0, 9, None, 9], "x > 1")[0] == "WCIIIICC"
+
+
+def test_of_several_breaks_the_newest_is_the_reason() -> None:
+    assert watched([9, 9, 0, None, None, 9, 9], "x > 1")[0] == "WCIIGC"
+    assert watched([9, 9, None, None, 0, 9, 9], "x > 1")[0] == "WCCIIC"
+    assert watched([0, 9, 9], "x > 1")[0] == "IIC"
+
+
+def test_mean_and_count_of_the_decision_start_again_after_all_that_is_no_single_run() -> None:
+    coverage = np.array(list(Coverage), np.uint8)
+    column = np.zeros(len(coverage), np.int64)
+
+    frames = Frames(column, column, np.empty((5, 0)), np.empty((5, 0), np.int64), coverage, column)
+
+    broken = [one.name for one, flag in zip(Coverage, frames.broken, strict=True) if flag]
+    assert broken == ["WARMING", "GAP", "IDLE"]
+
+
 NOTHING = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1))
 
 
@@ -345,7 +452,8 @@ def test_memory_per_asset_is_constant() -> None:
     framer = Framer(Grid(SECOND, 8), 3)
 
     def held() -> int:
-        return sum(part.nbytes for part in vars(framer).values() if isinstance(part, np.ndarray))
+        parts = (*vars(framer).values(), *vars(framer.ticks).values())
+        return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
 
     def feed(start: int, stop: int) -> None:
         for second in range(start, stop):
@@ -355,28 +463,6 @@ def test_memory_per_asset_is_constant() -> None:
     size = held()
     feed(20, 500)
     assert held() == size
-
-
-@given(
-    st.integers(1, 5),
-    st.lists(st.lists(st.integers(0, 20), unique=True, max_size=6), max_size=30),
-)
-def test_a_rings_windows_are_the_newest_frames_of_each_asset(
-    window: int, pushes: list[list[int]]
-) -> None:
-    ring = WindowRing(window, 2)
-    flat: dict[int, list[list[float]]] = {}
-    for turn, assets in enumerate(pushes):
-        frames = np.array([[turn, asset] for asset in assets], np.float32).reshape(-1, 2)
-        ring.push(np.array(assets, np.int64), frames)
-        for asset, frame in zip(assets, frames.tolist(), strict=True):
-            flat.setdefault(asset, []).append(frame)
-
-    full = [asset for asset, frames in flat.items() if len(frames) >= window]
-    found = ring.windows(np.array(full, np.int64)) if full else np.empty((0, window, 2))
-
-    assert found.tolist() == [flat[asset][-window:] for asset in full]
-    assert not full or found.dtype == np.float32
 
 
 @given(st.lists(st.integers(0, 5)).map(sorted))

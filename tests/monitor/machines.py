@@ -10,6 +10,7 @@ from hypothesis import settings
 from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.frame import SECOND, Float32s, Grid
+from models.running import Condition
 from monitor.alert import Alert, cloudevent
 from monitor.config import AlertsConfig, SensorConfig, StreamConfig
 from monitor.reading import AssetTable, Message, MessageOutcome, Readings
@@ -44,6 +45,8 @@ def detector(
     window: int = 2,
     period: int = SECOND,
     max_hold: int = 1,
+    running: str | None = None,
+    settle: int = 0,
     rule: Rule = EVERY_SCORE,
     spread: Sequence[float] | None = None,
     units: Sequence[str | None] | None = None,
@@ -75,7 +78,14 @@ def detector(
         created=1.79e9,
         sensors=tuple(sensors),
         units=(None,) * m if units is None else tuple(units),
-        grid=Grid(period, window, max_hold, 0.5),
+        grid=Grid(
+            period,
+            window,
+            max_hold,
+            0.5,
+            None if running is None else Condition(running, tuple(sensors)),
+            settle * period,
+        ),
         rule=rule,
         score="mean-square",
         tail=1,

@@ -155,6 +155,51 @@ def test_an_alert_stays_open_while_there_is_no_finite_score() -> None:
     ]
 
 
+# Idle below 0: the score is the reading's size.
+def idle_detector() -> Detector:
+    return detector(running="x >= 0")
+
+
+def test_an_alert_stays_open_while_the_machine_is_idle_until_a_scored_window_is_normal() -> None:
+    scores = [0, 0, 2, *[-1] * 9, 0, 0]
+    assert steps(life(scores, QUICK, idle_detector())) == [
+        ("opened", 2, None),
+        ("resolved", 13, "normal"),
+    ]
+    assert steps(life([0, 0, 2, *[-1] * 9, 2, 2, 0], QUICK, idle_detector())) == [
+        ("opened", 2, None),
+        ("resolved", 14, "normal"),
+    ]
+
+
+def test_an_open_alert_without_a_score_is_told_again_with_the_reason_until_it_expires() -> None:
+    rules = replace(QUICK, renotify=3 * SECOND, expire=7 * SECOND)
+    alerts = life([0, 0, 2, 2, *[-1] * 9], rules, idle_detector())
+    assert steps(alerts) == [
+        ("opened", 2, None),
+        ("updated", 5, None),
+        ("updated", 8, None),
+        ("resolved", 11, "expired"),
+    ]
+    why = "not scored: the machine is idle or has just started"
+    assert [one.quality for one in alerts] == ["good", why, why, why]
+    assert alerts[1].summary == f"pumps/p7: the alert of 2026-09-21T14:13:22Z stays open, {why}."
+    assert [one.sensors for one in alerts[1:]] == [alerts[0].sensors] * 3
+
+
+def test_an_alert_that_is_scored_again_no_longer_says_why_it_was_not() -> None:
+    rules = replace(QUICK, renotify=3 * SECOND)
+    alerts = life([0, 0, 2, -1, -1, -1, 2, 2, 2, 0], rules, idle_detector())
+    assert [(one.step, one.quality[:10]) for one in alerts] == [
+        ("opened", "good"),
+        ("updated", "not scored"),
+        ("updated", "good"),
+        ("resolved", "good"),
+    ]
+    (_, told, resolved) = life([0, 0, 2, -1, -1, -1, 0, 0], rules, idle_detector())
+    assert (told.quality[:10], resolved.quality) == ("not scored", "good")
+
+
 def test_silence_resolves_nothing() -> None:
     machine = Machine(replace(QUICK, expire=SECOND))
     (opened,) = machine.take([0, 0, 2, 2])

@@ -35,12 +35,16 @@ Row = tuple[int, float, Sequence[float]]
 
 
 def run(
-    rows: Sequence[Row], edges: Sequence[int] = (), assets: int = 17, rule: Rule = EVERY_SCORE
+    rows: Sequence[Row],
+    edges: Sequence[int] = (),
+    assets: int = 17,
+    rule: Rule = EVERY_SCORE,
+    running: str | None = None,
 ) -> tuple[Pipeline, list[Outcome]]:
     """The rows, cut into steps at some places, and the end of the input."""
     names = table(*(f"p{n}" for n in range(assets)))
     network = Network()
-    with_detector = detector(["x", "y"], window=3, rule=rule, network=network)
+    with_detector = detector(["x", "y"], window=3, rule=rule, network=network, running=running)
     pipeline = Pipeline("pumps", 2, names, {None: with_detector}, LATENESS, RULES)
     places = [0, *sorted(min(edge, len(rows)) for edge in edges), len(rows)]
     out = [pipeline.step(readings(rows[start:end], 2), None) for start, end in pairwise(places)]
@@ -78,13 +82,14 @@ def day_of(rng: random.Random, asset: int, seconds: int) -> list[Row]:
     st.integers(0, 2**32),
     st.lists(st.integers(0, 200), max_size=8),
     st.sampled_from([EVERY_SCORE, Rule()]),
+    st.sampled_from([None, "x > 0 and y < 9"]),
 )
 def test_alerts_do_not_depend_on_batches_order_copies_or_other_assets(
-    seed: int, edges: list[int], rule: Rule
+    seed: int, edges: list[int], rule: Rule, running: str | None
 ) -> None:
     rng = random.Random(seed)
     mine = day_of(rng, 0, 40)
-    alone, out = run(mine, rule=rule)
+    alone, out = run(mine, rule=rule, running=running)
     wanted, wanted_windows = events(alerts_of(out)), windows_of(out)
 
     # Late by less than the lateness, some of them twice, in a crowd, in any steps.
@@ -94,11 +99,12 @@ def test_alerts_do_not_depend_on_batches_order_copies_or_other_assets(
     shuffled = [
         row for _, row in sorted(due + [(row[1], row) for row in crowd], key=lambda d: d[0])
     ]
-    together, crowded = run(shuffled, edges, rule=rule)
+    together, crowded = run(shuffled, edges, rule=rule, running=running)
     told = [alert for alert in alerts_of(crowded) if alert.asset == "p0"]
     assert events(told) == wanted
 
-    only_mine, doubles = run([row for _, row in sorted(due, key=lambda d: d[0])], edges, rule=rule)
+    in_order = [row for _, row in sorted(due, key=lambda d: d[0])]
+    only_mine, doubles = run(in_order, edges, rule=rule, running=running)
     assert events(alerts_of(doubles)) == wanted
     assert windows_of(doubles) == wanted_windows
 
@@ -114,16 +120,21 @@ def test_alerts_do_not_depend_on_batches_order_copies_or_other_assets(
 
 
 @few
-@given(st.integers(0, 2**32), st.lists(st.floats(0, 60), max_size=40))
-def test_a_live_pipeline_tells_what_a_replay_tells(seed: int, looks: list[float]) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.floats(0, 60), max_size=40),
+    st.sampled_from([None, "x > 0 and y < 9"]),
+)
+def test_a_live_pipeline_tells_what_a_replay_tells(
+    seed: int, looks: list[float], running: str | None
+) -> None:
     rng = random.Random(seed)
     rows = day_of(rng, 0, 40)
-    _, replayed = run(rows)
+    _, replayed = run(rows, running=running)
     # Each row as it arrives, and looks for silence in between.
     arrivals = [(row[1] + rng.random() * 1.999, [row]) for row in rows]
-    live = Pipeline(
-        "pumps", 2, table("p0"), {None: detector(["x", "y"], window=3)}, 2 * SECOND, RULES
-    )
+    watching = detector(["x", "y"], window=3, running=running)
+    live = Pipeline("pumps", 2, table("p0"), {None: watching}, 2 * SECOND, RULES)
     out: list[Outcome] = []
     for at, arrived in sorted([*arrivals, *((look, []) for look in looks)], key=lambda a: a[0]):
         out.append(live.step(readings(arrived, 2), TODAY + round(at * SECOND)))
@@ -241,6 +252,48 @@ def test_the_state_follows_the_newest_frame() -> None:
     pipeline = Pipeline("s", 1, table("a"), {None: detector(rule=rule)}, 0, RULES)
     pipeline.step(readings([(0, n, [n]) for n in range(4)]), None)
     assert seen(pipeline) == (State.PENDING, 2.0)
+
+
+def test_an_idle_machine_has_no_score_and_one_that_has_settled_warms_up_anew() -> None:
+    resting = detector(running="x > 0", settle=2)
+    pipeline = Pipeline("s", 1, table("a"), {None: resting}, 0, RULES)
+    found: list[tuple[State, float]] = []
+    for second, reading in enumerate([0.5] * 4 + [0] * 2 + [0.5] * 5):
+        pipeline.step(readings([(0, second, [reading])]), TODAY + second * SECOND)
+        found.append(seen(pipeline))
+    # Seen a second later, when the next reading closes the frame; a window is two frames.
+    states = [State.WARMING] * 4 + [State.NORMAL] + [State.IDLE] * 4 + [State.WARMING, State.NORMAL]
+    assert [state for state, _ in found] == states
+    assert [math.isnan(score) for _, score in found] == [one is not State.NORMAL for one in states]
+
+
+def test_an_idle_machine_with_an_open_alert_stays_anomalous_without_a_score() -> None:
+    pipeline = Pipeline("s", 1, table("a"), {None: detector(running="x > 0")}, 0, AlertRules())
+    for second, reading in enumerate([0.5, 0.5, 2, 2, 0, 0, 0]):
+        pipeline.step(readings([(0, second, [reading])]), TODAY + second * SECOND)
+    assert seen(pipeline)[0] is State.ANOMALOUS
+    assert math.isnan(pipeline.board.score[0])
+    assert pipeline.groups[0].alerts.lives[0].firing
+
+
+def test_windows_that_reach_into_idleness_are_counted_as_idle() -> None:
+    _, out = run([(0, n, [0.5 * (n not in (5, 6)), 0]) for n in range(12)], running="x > 0")
+    # Windows of 3: two warm up, two frames are idle, two windows reach into them.
+    assert windows_of(out) == Counter(scored=6, warming=2, idle=4)
+
+
+def test_scores_from_before_idleness_do_not_count_after_it() -> None:
+    rule = Rule(smooth=2, need=3, of=6, clear=0.8)
+    resting = detector(rule=rule, running="x > 0")
+    pipeline = Pipeline("s", 1, table("a"), {None: resting}, 0, RULES)
+    scores: list[float] = []
+    for second, reading in enumerate((0.5, 0.5, 2.5, 0, 0.5, 0.5, 1.75, 0)):
+        pipeline.step(readings([(0, second, [reading])]), None)
+        scores.append(float(pipeline.board.score[0]))
+    nan = math.nan
+    np.testing.assert_equal(scores, [nan, nan, 0.5, 1.5, nan, nan, 0.5, 1.125])
+    # Two breaches before, one after: not three of six.
+    assert State(pipeline.board.state[0]) is State.PENDING
 
 
 def test_a_window_without_a_finite_score_is_unscorable_and_never_normal() -> None:
@@ -376,7 +429,8 @@ def test_memory_of_an_asset_is_constant() -> None:
     group = pipeline.groups[0]
 
     def held() -> int:
-        parts = (pipeline.board, group.framer, group.ring, group.decision)
+        framer = group.framer
+        parts = (pipeline.board, framer, framer.ticks, group.ring, group.decision)
         return sum(array.nbytes for part in parts for array in arrays_of(part).values())
 
     promised = pipeline.bytes_per_asset

@@ -144,6 +144,13 @@ def test_the_reason_says_why_there_is_no_score() -> None:
     assert follower.last[TOPIC]["state"] == "warming"
     assert follower.last[TOPIC]["reason"] == "readings were missing for longer than a hold"
 
+    idle = Follower(stream(detector(running="x > 0"), lateness=0.0))
+    for second, value in enumerate((1, 0, 0)):
+        idle.take(second, value)
+    assert idle.last[TOPIC]["state"] == "idle"
+    assert idle.last[TOPIC]["score"] is None
+    assert idle.last[TOPIC]["reason"] == "the machine is idle or has just started"
+
     unscored = Follower(stream(sensors={"x": SensorConfig(path="x")}))
     unscored.take(0, 1)
     assert unscored.last[TOPIC]["state"] == "uncalibrated"
