@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,15 @@ from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.frame import Floats
 from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
-from models.runtime import OnnxRuntime, Runtime, first_line
+from models.runtime import (
+    OUTPUTS,
+    Kind,
+    OnnxRuntime,
+    Runtime,
+    TorchRuntime,
+    first_line,
+    rebuilt,
+)
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -82,16 +90,17 @@ def replaceable(place: Path) -> bool:
     return not place.exists() or (place / MANIFEST).is_file() or not any(place.iterdir())
 
 
-def load(folder: Path, runtime: Runtime | None = None) -> Detector:
+def load(folder: Path, kind: Kind = "onnx") -> Detector:
     """Read a bundle, verify every file and score its golden windows on this machine.
 
     Args:
         folder: the bundle; may itself be a symbolic link.
-        runtime: how the network runs; default ONNX Runtime on the bundle's `model.onnx`.
+        kind: what runs the network: ONNX Runtime its `model.onnx`, or torch its weights.
 
     Raises:
         FileNotFoundError: if there is no such folder.
         BundleError: if anything in it is not as it was written.
+        ModuleNotFoundError: if torch is wanted and not installed.
     """
     manifest, files = verify(folder)
     _tensors(folder / WEIGHTS, files[WEIGHTS])
@@ -111,29 +120,41 @@ def load(folder: Path, runtime: Runtime | None = None) -> Detector:
             f"{shape[1]}), and their scores 'raw', float64 (n)"
         )
     try:
-        if runtime is None:
-            runtime = OnnxRuntime(files[NETWORK])
-            runtime.settle(*shape)
+        runtime = _runtime(kind, manifest, files)
+        runtime.settle(*shape)
         detector = detector_of(manifest, runtime)
         scores = _scores(detector, windows)
+    except ModuleNotFoundError:
+        raise
     # Whatever a network of unknown origin makes the runtime raise.
     except Exception as error:
-        raise BundleError(f"{folder / NETWORK}: {first_line(error)}") from None
+        place = folder / (NETWORK if kind == "onnx" else WEIGHTS)
+        raise BundleError(f"{place}: {first_line(error)}") from None
     check_golden(scores, wanted, f"{folder}: on this machine")
     return detector
 
 
+def _runtime(
+    kind: Kind, manifest: Manifest, files: Mapping[str, bytes]
+) -> OnnxRuntime | TorchRuntime:
+    if kind == "onnx":
+        return OnnxRuntime(files[NETWORK])
+    shape = manifest.window, len(manifest.sensors)
+    return TorchRuntime(rebuilt(manifest.model, *shape, manifest.parameters, files[WEIGHTS]))
+
+
 def _scores(detector: Detector, windows: Floats) -> Floats:
     scaled = detector.scale(windows)
-    expected, error = detector.runtime(scaled)
-    for part in (expected, error):
-        if part.shape != windows.shape or part.dtype != np.float32:
+    found = detector.runtime(scaled)
+    shapes = (windows.shape, windows.shape, windows.shape[:1])
+    for name, part, shape in zip(OUTPUTS, found, shapes, strict=True):
+        if part is not None and (part.shape != shape or part.dtype != np.float32):
             raise ValueError(
-                f"makes {part.dtype} {part.shape} of windows {windows.shape}; wanted float32 of "
-                "the same shape"
+                f"makes {name} {part.dtype} {part.shape} of windows {windows.shape}; wanted "
+                f"float32 {shape}"
             )
-    if not (error >= 0).all():
-        raise ValueError("makes errors that are not 0 or more")
+        if part is not None and name != "expected" and not (part >= 0).all():
+            raise ValueError(f"makes {name} that is not 0 or more")
     return detector.score_windows(scaled).raw
 
 

@@ -71,11 +71,13 @@ class Scores:
         shares: each sensor's part in the raw score, rows sum to 1, shape (windows, sensors).
         expected: what the network expected of the newest frame, in the sensors' units, shape
             (windows, sensors).
+        spread: how far apart the raw scores of an ensemble's members lie, shape (windows,).
     """
 
     raw: Floats
     shares: Floats
     expected: Floats
+    spread: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Detector:
             windows: float32 of shape (windows, length, sensors).
             rows: the calibration's row for all of them or, shape (windows,), for each.
         """
-        expected, error = self.runtime(windows)
+        expected, error, spread = self.runtime(windows)
         known = self.calibration
         raw, parts = (
             mahalanobis(error, known.error_mean[rows], known.error_precision[rows])
@@ -138,6 +140,7 @@ class Detector:
             np.where(np.isfinite(raw), raw, np.nan),
             shares,
             newest * known.spread[rows] + known.center[rows],
+            None if spread is None else spread / known.threshold[rows],
         )
 
 

@@ -1,8 +1,9 @@
 """`fit`: recordings of normal operation → a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def fit(
     name: str,
     now: int,
     progress: Progress,
+    checkpoints: Path | None = None,
 ) -> Fit:
     """Train, calibrate on windows the network did not fit, and export.
 
@@ -39,13 +41,14 @@ def fit(
         name: the bundle's name.
         now: the bundle's time of creation, nanoseconds.
         progress: called while networks train.
+        checkpoints: a folder for what a fit that is cut short has trained.
     """
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     grid, settings = the.grid, request.training
     arguments = (the.frames, grid.window, the.folds, settings, progress, request.workers)
-    folds = train_folds(request.model, request.parameters, *arguments)
+    folds = train_folds(request.model, request.parameters, *arguments, checkpoints)
     baseline = train_folds("pca", {}, *arguments)
-    final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress)
+    final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress, checkpoints)
     head = Head(request.score, min(request.tail, grid.window), Rule(), request.false_alarms_per_day)
     calibrated = calibrate(
         [
@@ -76,7 +79,7 @@ def fit(
         data=[DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings],
         training=TrainingSpec(
             seed=settings.seed,
-            epochs=final.epochs,
+            epochs=max(final.epochs),
             windows=len(the.ends),
             windows_left_out=the.left_out,
             kept_ratio=round(the.kept_ratio, 6),
@@ -90,17 +93,25 @@ def fit(
     return pack(manifest, final.network, the)
 
 
-def _on_all(request: Request, the: Plan, folds: list[Fitted], progress: Progress) -> Fitted:
+def _on_all(
+    request: Request,
+    the: Plan,
+    folds: list[Fitted],
+    progress: Progress,
+    checkpoints: Path | None,
+) -> Fitted:
     """After cross-fitting the errors are the folds', the network one trained on all windows."""
-    epochs = int(np.median([fold.epochs for fold in folds]))
+    epochs = np.median([fold.epochs for fold in folds], axis=0)  # of each part of the network
     return train(
         request.model,
         request.parameters,
         the.frames,
         the.grid.window,
         Split(the.ends, the.ends[:0], the.ends[:0]),
-        replace(request.training, epochs=epochs),
-        lambda done: progress("all data", done, epochs),
+        request.training,
+        partial(progress, "all data"),
+        epochs=[int(part) for part in epochs],
+        checkpoint=checkpoints and checkpoints / "all",
     )
 
 

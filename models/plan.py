@@ -21,15 +21,23 @@ class Settings:
     Args:
         epochs: at most.
         patience: epochs without a better validation loss before training stops.
+        epoch_windows: windows of an epoch, at most; each epoch draws them anew, without
+            replacement. Those of a long recording overlap so much that to see all of them before
+            the next look at the validation loss is a waste.
+        stride: trains on every n-th window.
         batch: windows per step.
         lr: highest rate of the one-cycle schedule (Smith 2018).
+        clip_norm: longest gradient of a step.
         seed: of weights, batches and noise.
     """
 
     epochs: int = 100
     patience: int = 15
+    epoch_windows: int = 5000
+    stride: int = 1
     batch: int = 32
     lr: float = 1e-3
+    clip_norm: float = 1.0
     seed: int = 0
 
 

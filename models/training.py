@@ -1,35 +1,44 @@
 """Training a network on normal windows, and the errors it makes on normal windows it never saw."""
 
-import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from models.checkpoint import Checkpoint, fingerprint
+from models.descent import MOST_TO_VALIDATE, Descent, gather, spaced, validation_loss
 from models.families import FAMILIES
 from models.families.network import Network
-from models.frame import Floats, Ints
+from models.frame import Floats
 from models.plan import Settings
-from models.split import NormalFrames, Split, TrainingError, scalings
+from models.split import LEAST_TRAINING, NormalFrames, Split, TrainingError, scalings
 
 # Windows that are held in memory at once for what is not trained by gradient.
 MOST_TO_PREPARE = 20_000
 
-Progress = Callable[[str, int, int], None]  # stage, epochs done, epochs at most
+OnEpoch = Callable[[int, int], None]  # epochs done, epochs at most
+Progress = Callable[[str, int, int], None]  # stage, and the same
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A network after training, with the scaling of its training frames, shape (rows, sensors)."""
+    """A network after training.
+
+    Args:
+        center, spread: of its training frames, shape (rows, sensors).
+        epochs: of the weights that were kept, for each part of the network.
+        validation_loss: mean of its parts.
+    """
 
     network: Network
     center: Floats
     spread: Floats
-    epochs: int
+    epochs: tuple[int, ...]
     validation_loss: float
 
 
@@ -50,87 +59,78 @@ def train(
     window: int,
     split: Split,
     settings: Settings,
-    on_epoch: Callable[[int], None],
+    on_epoch: OnEpoch,
+    *,
+    epochs: Sequence[int] = (),
+    checkpoint: Path | None = None,
 ) -> Fitted:
-    """Train one network; scaling comes from its own training frames.
+    """Train one network, part after part; scaling comes from its own training frames.
 
     Args:
         model: name of a family.
         parameters: of the family.
         normal: all frames.
         window: frames of a window (L).
-        split: an empty validation part trains for all `settings.epochs`.
+        split: without a validation part nothing is stopped early.
         settings: how.
-        on_epoch: called with the number of epochs done.
+        on_epoch: called after each epoch.
+        epochs: of each part of the network, at most; default `settings.epochs`.
+        checkpoint: where the state after each epoch is kept, for an equal call to go on from.
 
     Raises:
-        TrainingError: if training diverges.
+        TrainingError: if training diverges, or if the stride leaves too few windows.
     """
+    # Frames of an asset lie one after another, so every asset keeps its n-th windows.
+    ends = split.train[split.train % settings.stride == 0]
+    if len(ends) < LEAST_TRAINING:
+        raise TrainingError(
+            f"--set stride={settings.stride} leaves {len(ends)} windows to train on; wanted at "
+            f"least {LEAST_TRAINING}"
+        )
     center, spread = scalings(normal, split.train, window)
     frames = torch.from_numpy(normal.scale(center, spread))
     network, generator = build(model, window, normal.sensors, parameters, settings.seed)
-    sample = np.linspace(0, len(split.train) - 1, min(len(split.train), MOST_TO_PREPARE))
-    network.prepare(gather(frames, split.train[sample.astype(np.int64)], window))
-    objectives = network.objectives()
-    if not objectives:
-        loss = validation_loss(network, frames, split.validation, window)
-        return Fitted(network.eval(), center, spread, 1, loss)
-
-    optimisers = [torch.optim.Adam(weights) for weights in objectives]
-    steps = -(-len(split.train) // settings.batch)
-    schedules = [
-        torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps
-        )
-        for optimiser in optimisers
-    ]
-    best_loss, best_epoch = float("inf"), settings.epochs
-    best: dict[str, Any] = {}
-    for epoch in range(1, settings.epochs + 1):
-        network.train()
-        network.epoch = epoch
-        order = torch.randperm(len(split.train), generator=generator).numpy()
-        for start in range(0, len(order), settings.batch):
-            batch = gather(frames, split.train[order[start : start + settings.batch]], window)
-            for number, weights in enumerate(objectives):
-                network.zero_grad()
-                network.loss(batch, generator, number).backward()
-                torch.nn.utils.clip_grad_norm_(weights, 1.0)
-                optimisers[number].step()
-                schedules[number].step()
-        on_epoch(epoch)
-        if not len(split.validation):
+    parts = network.parts()
+    most = [*epochs] or [settings.epochs] * len(parts)
+    mark = ""
+    if checkpoint:
+        request = (model, sorted(parameters.items()), window, settings, most)
+        mark = fingerprint(request, (normal.values, normal.row, split.train, split.validation))
+    found: list[tuple[int, float]] = []
+    for number, part in enumerate(parts):
+        drawn = part.draw(ends, generator)
+        part.prepare(gather(frames, spaced(drawn, MOST_TO_PREPARE), window))
+        if not part.objectives():
+            held = spaced(split.validation, MOST_TO_VALIDATE)
+            found.append((1, validation_loss(part, frames, held)))
             continue
-        loss = validation_loss(network, frames, split.validation, window)
-        if loss < best_loss:
-            best_loss, best_epoch = loss, epoch
-            best = copy.deepcopy(network.state_dict())
-        elif epoch - best_epoch >= settings.patience:
-            break
-    if best:
-        network.load_state_dict(best)
-    elif len(split.validation):
+        held = split.validation
+        descent = Descent(part, frames, drawn, held, most[number], settings, generator)
+        kept = checkpoint and Checkpoint(checkpoint.with_suffix(f".{number}"), mark)
+        before = sum(most[:number])
+        _descend(descent, kept, lambda done, before=before: on_epoch(before + done, sum(most)))
+        found.append((descent.best_epoch, descent.best_loss))
+    best_epochs = tuple(epoch for epoch, _ in found)
+    loss = float(np.mean([loss for _, loss in found]))
+    return Fitted(network.eval(), center, spread, best_epochs, loss)
+
+
+def _descend(
+    descent: Descent, checkpoint: Checkpoint | None, on_epoch: Callable[[int], None]
+) -> None:
+    """Go on from the checkpoint, if there is one, to the end."""
+    if checkpoint and (state := checkpoint.read()):
+        descent.load_state_dict(state)
+    while not descent.over:
+        descent.advance()
+        if checkpoint:
+            checkpoint.write(descent.state_dict())
+        on_epoch(descent.epoch)
+    if not descent.best_epoch:
         raise TrainingError(
-            f"training diverged: the validation loss was never finite; a lower --set lr than "
-            f"{settings.lr:g} may help"
+            "training diverged: the validation loss was never finite; a lower --set lr may help"
         )
-    return Fitted(network.eval(), center, spread, best_epoch, best_loss)
-
-
-def gather(frames: Tensor, ends: Ints, window: int) -> Tensor:
-    """Windows (N, L, m) that end at some frames (frames, m)."""
-    return frames[torch.from_numpy(ends[:, None] + np.arange(1 - window, 1))]
-
-
-def validation_loss(network: Network, frames: Tensor, ends: Ints, window: int) -> float:
-    """Mean error as at scoring time: no noise, no teacher forcing; NaN without windows."""
-    network.eval()
-    total = 0.0
-    with torch.inference_mode():
-        for start in range(0, len(ends), 256):
-            _, error = network(gather(frames, ends[start : start + 256], window))
-            total += float(error.double().sum())
-    return total / (len(ends) * frames.shape[1] * window) if len(ends) else float("nan")
+    descent.finish()
 
 
 def train_folds(
@@ -142,11 +142,11 @@ def train_folds(
     settings: Settings,
     progress: Progress,
     workers: int,
+    checkpoints: Path | None = None,
 ) -> list[Fitted]:
     """Train a network per fold, in parallel threads; the result does not depend on their number."""
 
     def one(index: int) -> Fitted:
-        name = f"fold {index + 1} of {len(folds)}"
         return train(
             model,
             parameters,
@@ -154,7 +154,8 @@ def train_folds(
             window,
             folds[index],
             settings,
-            lambda done: progress(name, done, settings.epochs),
+            partial(progress, f"fold {index + 1} of {len(folds)}"),
+            checkpoint=checkpoints and checkpoints / f"{model}-{index}",
         )
 
     with ThreadPoolExecutor(max(1, min(workers, len(folds)))) as pool:

@@ -199,6 +199,8 @@ class StreamConfig(Section):
 
     name: str = Field(description='a name such as "pumps"')
     model: ConfigPath | None = None
+    runtime: Literal["onnx", "torch"] = "onnx"
+    """What runs the network: ONNX Runtime, or torch where the extra `train` is installed."""
     topic: str = Field(description='a topic such as "plant/{asset}/telemetry"')
     payload: Literal["json", "number"] = "json"
     time: str | None = Field(default=None, min_length=1)

@@ -7,6 +7,7 @@ The tree:
       InputError                65  the data given is wrong
         NoInput                 66  the data given is not there
       BrokerUnavailable         69  the broker cannot be reached, or refuses us for good
+      PartMissing               69  an optional part is configured and not installed
       CannotWrite               73  a file or folder cannot be written
       CannotListen              74  the HTTP address cannot be had
       TakenOver                 75  another instance has taken our place at the broker
@@ -44,6 +45,12 @@ class NoInput(InputError):
 
 class BrokerUnavailable(SensorMonitorError):
     """The broker cannot be reached, or refuses us for good."""
+
+    exit_code = 69
+
+
+class PartMissing(SensorMonitorError):
+    """An optional part is configured and not installed."""
 
     exit_code = 69
 

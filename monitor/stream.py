@@ -12,7 +12,7 @@ from models.detector import Detector
 from models.frame import SECOND, Ints
 from monitor.alert import Alert, AlertRules
 from monitor.config import AlertsConfig, Config, StreamConfig
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PartMissing
 from monitor.payloads import FORMATS
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings, SensorMap
@@ -134,12 +134,15 @@ def open_streams(config: Config) -> list[Stream]:
         ConfigError: if a stream does not map its bundle's sensors.
         models.bundle.BundleError: if a bundle cannot be trusted.
         FileNotFoundError: if there is none.
+        PartMissing: if one is to run in torch, which is not installed.
     """
-    loaded: dict[Path, Detector] = {}
+    loaded: dict[tuple[Path, str], Detector] = {}
     return [Stream(stream, config.alerts, _detectors(stream, loaded)) for stream in config.stream]
 
 
-def _detectors(config: StreamConfig, loaded: dict[Path, Detector]) -> dict[str | None, Detector]:
+def _detectors(
+    config: StreamConfig, loaded: dict[tuple[Path, str], Detector]
+) -> dict[str | None, Detector]:
     if config.model is None:
         return {}
     folders: dict[str | None, Path] = {None: config.model}
@@ -149,9 +152,16 @@ def _detectors(config: StreamConfig, loaded: dict[Path, Detector]) -> dict[str |
             raise FileNotFoundError(f'stream "{config.name}": no bundle matches {config.model}')
     found: dict[str | None, Detector] = {}
     for asset, folder in folders.items():
-        if folder not in loaded:
-            loaded[folder] = bundle.load(folder)
-        found[asset] = _with_units(config, loaded[folder])
+        key = folder, config.runtime
+        if key not in loaded:
+            try:
+                loaded[key] = bundle.load(folder, config.runtime)
+            except ModuleNotFoundError as error:
+                raise PartMissing(
+                    f'stream "{config.name}" . runtime: is "torch" and {error.name} is not '
+                    'installed; wanted pip install "sensor-monitor[train]", or runtime = "onnx"'
+                ) from None
+        found[asset] = _with_units(config, loaded[key])
     return found
 
 

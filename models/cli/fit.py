@@ -1,6 +1,7 @@
 """sensor-trainer fit."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -89,6 +90,7 @@ def fit(
             raise Stop(f"--running {running!r}: {error}", 2) from None
     try:
         from models import fitting
+        from models.checkpoint import folder_of
         from models.families import FAMILIES
         from models.options import with_options
         from models.plan import Request, Settings, plan
@@ -112,6 +114,7 @@ def fit(
     except ValueError as error:
         raise Stop(str(error), 2) from None
     check_free(out, force=force)
+    checkpoints = folder_of(out)
     recordings = read_data(data, names_of(sensors), ignore, rows)
     try:
         the = plan(recordings, request)
@@ -124,7 +127,10 @@ def fit(
                     stages[stage] = bar.add_task(stage, total=most)
                 bar.update(stages[stage], completed=done)
 
-            done = fitting.fit(recordings, request, the, out.name, time.time_ns(), show)
+            with writing(checkpoints):
+                done = fitting.fit(
+                    recordings, request, the, out.name, time.time_ns(), show, checkpoints
+                )
     except TrainingError as error:
         raise Stop(str(error), 65) from None
     except ConditionError as error:
@@ -134,6 +140,7 @@ def fit(
         raise Stop(short, 65)
     with writing(out):
         manifest = fitting.save(done, out, force=force)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     _print_fit(manifest, out)
 
 

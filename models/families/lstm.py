@@ -32,6 +32,10 @@ class LstmAutoencoder(Network):
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound, generator=generator)
 
+    def inner(self) -> list[nn.Parameter]:
+        """The recurrent weights of encoder and decoder, each (4c, c)."""
+        return [layer.all_weights[0][1] for layer in (self.encoder, self.decoder)]
+
     def encode(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """The encoder's final hidden and cell state, each (1, N, c)."""
         _, state = self.encoder(windows)

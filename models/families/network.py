@@ -1,6 +1,9 @@
 """What every family is: a network from windows to what was expected and how far off it was."""
 
+import torch
 from torch import Generator, Tensor, nn
+
+from models.frame import Ints
 
 
 class Network(nn.Module):
@@ -12,9 +15,14 @@ class Network(nn.Module):
 
     Attributes:
         epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
+        scaled: whether an error is already in units of its own normal size.
+        bootstrap: whether it trains on windows drawn with replacement, as a member of an ensemble
+            may (Breiman 1996).
     """
 
     epoch = 1
+    scaled = False
+    bootstrap = False
 
     def __init__(self, window: int, sensors: int) -> None:
         super().__init__()
@@ -33,6 +41,24 @@ class Network(nn.Module):
         """Take what is not trained by gradient from all the training windows (N, L, m)."""
         del windows
 
+    def parts(self) -> "list[Network]":
+        """The networks to train, one after another: itself, or its members."""
+        return [self]
+
+    def draw(self, ends: Ints, generator: Generator) -> Ints:
+        """Those of the training windows it trains on."""
+        if not self.bootstrap:
+            return ends
+        return ends[torch.randint(len(ends), (len(ends),), generator=generator).numpy()]
+
+    def inner(self) -> list[nn.Parameter]:
+        """Matrices of which an ensemble may leave out a part, for members to differ."""
+        return [
+            weight
+            for name, weight in self.named_parameters()
+            if name.endswith("weight") and weight.ndim > 1
+        ]
+
     def objectives(self) -> list[list[nn.Parameter]]:
         """The weights that each objective trains, in turn for every batch; none = solved."""
         weights = [weight for weight in self.parameters() if weight.requires_grad]
@@ -43,7 +69,7 @@ class Network(nn.Module):
         del generator, objective
         return (windows - self.reconstruct(windows)).square().mean()
 
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
         """Scaled windows (N, L, m) to expected and error >= 0, both (N, L, m)."""
         expected = self.reconstruct(windows)
         return expected, (windows - expected).square()

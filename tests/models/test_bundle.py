@@ -454,7 +454,7 @@ def test_a_network_with_names_that_are_no_text_is_refused_and_nothing_is_printed
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [("Neg", "makes errors that are not 0 or more"), ("GlobalAveragePool", "of the same shape")],
+    [("Neg", "makes error that is not 0 or more"), ("GlobalAveragePool", "wanted float32")],
 )
 def test_errors_that_are_none_are_refused_though_the_golden_scores_agree(
     folder: Path, error: str, message: str

@@ -16,9 +16,7 @@ from models.packing import Fit
 from models.plan import Request, plan
 from models.recording import Recording
 from models.running import ConditionError
-from models.runtime import TorchRuntime
 from models.split import TrainingError
-from models.training import build
 from tests.models.plant import START, fitted, recording, request, values
 
 
@@ -146,16 +144,15 @@ def test_another_seed_gives_other_weights() -> None:
 
 @pytest.mark.parametrize("model", FAMILIES)
 def test_the_stored_weights_are_the_network_that_scores(model: str, tmp_path: Path) -> None:
-    from safetensors import torch as tensors
-
-    done = fitted([recording(values(400))], request(model))
-    weights = tensors.load(done.files[bundle.WEIGHTS])
-    network, _ = build(model, done.manifest.window, 3, done.manifest.parameters, 7)
-    network.load_state_dict(weights)
+    folder = write_to(tmp_path / "plant", fitted([recording(values(400))], request(model)))
 
     # In torch the bundle proves itself on the same golden windows.
-    folder = write_to(tmp_path / "plant", done)
-    assert bundle.load(folder, TorchRuntime(network)).digest == bundle.load(folder).digest
+    in_torch, in_onnx = bundle.load(folder, "torch"), bundle.load(folder)
+
+    assert in_torch.digest == in_onnx.digest
+    (one,) = score_recordings(in_torch, [recording(values(400, seed=1))])
+    (other,) = score_recordings(in_onnx, [recording(values(400, seed=1))])
+    np.testing.assert_allclose(one.raw, other.raw, rtol=1e-4)
 
 
 def test_the_threshold_is_the_highest_cross_fitted_score_and_normal_data_stay_under_it() -> None:
@@ -219,7 +216,7 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("hiden=3", "no such key for stacked; known: batch, denoise, epochs, hidden"),
+        ("hiden=3", "no such key for stacked; known: batch, clip_norm, denoise, .*, hidden"),
         ("epochs", "no such key"),
         ("seed=3", "no such key"),
         ("code=3", "no such key"),
@@ -234,6 +231,9 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
         ("lr=-1", "wanted over 0"),
         ("lr=" + "1" * 400, "wanted over 0"),
         ("denoise=-0.1", "wanted 0 or more"),
+        ("stride=0", "wanted over 0"),
+        ("epoch_windows=0.5", "wanted a whole number"),
+        ("clip_norm=0", "wanted over 0"),
         ("hidden=64", "wanted a list of whole numbers"),
         ("hidden=[64, 1.5]", "wanted a list of whole numbers"),
         ('hidden=[64, "a"]', "wanted a list of whole numbers"),

@@ -1,17 +1,22 @@
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors import numpy as tensors
 
 from models import bundle
 from models.bundle import BundleError
 from models.detector import Detector
-from models.frame import SECOND
+from models.frame import SECOND, Floats
+from models.runtime import OnnxRuntime, TorchRuntime
 from monitor.config import AlertsConfig, Config, SensorConfig
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PartMissing
 from monitor.pipeline import State
 from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream, open_streams
+from tests.models.plant import fitted, recording, request, values, written
 from tests.monitor.machines import TODAY, detector, message, outcomes, stream
 
 
@@ -20,7 +25,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Folders that bundles were loaded from, each bundle being a detector named like its folder."""
     folders: list[Path] = []
 
-    def load(folder: Path) -> Detector:
+    def load(folder: Path, kind: str) -> Detector:
+        assert kind == "onnx"
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such bundle")
         folders.append(folder)
@@ -28,6 +34,13 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(bundle, "load", load)
     return folders
+
+
+@pytest.fixture(scope="module")
+def pump(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle."""
+    done = fitted([recording(values(400))], request("lstm", epochs=1, window=8))
+    return written(tmp_path_factory.mktemp("bundles") / "pump", done)
 
 
 def make(folder: Path) -> Path:
@@ -49,6 +62,46 @@ def test_a_bundle_reads_its_sensors_under_their_own_names(
     assert of.sensors.names == ("x", "y")
     assert outcomes(of, [message(0, {"x": 1, "y": 2})]) == ["accepted"]
     assert of.pipeline.board.value[0].tolist() == [1.0, 2.0]
+
+
+def test_with_runtime_torch_a_stream_scores_as_with_onnx(pump: Path) -> None:
+    in_onnx, in_torch = open_one(pump), open_one(pump, runtime="torch")
+    windows = tensors.load_file(pump / bundle.GOLDEN)["windows"]
+
+    kinds: list[type] = []
+    raw: list[Floats] = []
+    for of in (in_onnx, in_torch):
+        one = of.detectors[None]
+        kinds.append(type(one.runtime))
+        raw.append(one.score_windows(one.scale(windows)).raw)
+
+    assert kinds == [OnnxRuntime, TorchRuntime]
+    np.testing.assert_allclose(raw[1], raw[0], rtol=1e-4)
+
+
+def test_one_bundle_may_run_in_both(pump: Path) -> None:
+    both = [
+        {"name": name, "model": pump, "topic": f"{name}/{{asset}}", "runtime": name}
+        for name in ("onnx", "torch", "onnx")
+    ]
+    both[2]["name"] = "again"
+
+    one, other, again = open_streams(Config.model_validate({"stream": both}))
+
+    assert isinstance(one.detectors[None].runtime, OnnxRuntime)
+    assert isinstance(other.detectors[None].runtime, TorchRuntime)
+    assert again.detectors[None].runtime is one.detectors[None].runtime
+
+
+def test_without_torch_a_stream_that_wants_it_says_what_to_install(
+    pump: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    with pytest.raises(PartMissing, match=r'stream "pumps" \. runtime.*sensor-monitor\[train\]'):
+        open_one(pump, runtime="torch")
+    assert PartMissing.exit_code == 69
+    assert open_one(pump).detectors.keys() == {None}
 
 
 def test_names_that_look_like_paths_are_names() -> None:
