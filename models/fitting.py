@@ -1,7 +1,7 @@
 """`fit`: recordings of normal operation → a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -12,6 +12,7 @@ import torch
 
 from models import bundle
 from models.calibration import Fold, Head, calibrate, calibration_specs
+from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.frame import SECOND
 from models.manifest import DataSpec, Manifest, RuleSpec, SensorSpec, TrainingSpec
@@ -79,6 +80,7 @@ def fit(
         data=[DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings],
         training=TrainingSpec(
             seed=settings.seed,
+            fingerprint=fingerprint_of(recordings, request, the),
             epochs=max(final.epochs),
             windows=len(the.ends),
             windows_left_out=the.left_out,
@@ -91,6 +93,12 @@ def fit(
         files={},
     )
     return pack(manifest, final.network, the)
+
+
+def fingerprint_of(recordings: Sequence[Recording], request: Request, the: Plan) -> str:
+    """A hash of all that a bundle is made of: equal ones give equal bundles."""
+    what = (replace(request, workers=0), recordings[0].sensors, the.frames.assets)
+    return fingerprint(what, (the.frames.values, the.frames.row, the.ends))
 
 
 def _on_all(

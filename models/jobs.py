@@ -1,5 +1,6 @@
 """train.toml: many machine classes, each fitted by a process of its own."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +16,7 @@ Setting = int | float | str | bool | list[int | float | str]
 
 
 class JobsError(ValueError):
-    """A train.toml that cannot be used: one message naming the file, the place and what is wrong."""
+    """A train.toml that cannot be used: one message naming the file, the place and the fault."""
 
 
 class _Options(BaseModel):
@@ -29,6 +30,8 @@ class _Options(BaseModel):
     window: int | None = None
     false_alarms_per_day: float | int | None = None
     ignore: list[str] | None = None
+    running: str | None = None
+    settle: str | None = None
     seed: int | None = None
     strict: bool | None = None
     set: dict[str, Setting] = Field(default_factory=dict[str, Setting])
@@ -121,21 +124,16 @@ def _job(folder: Path, defaults: _Options, bundle: _Bundle) -> Job:
     for key, value in given.items():
         words += _words("--" + key.replace("_", "-"), value)
     for key, value in settings.items():
-        words += ["--set", f"{key}={_toml(value)}"]
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return Job(out, tuple(words))
 
 
 def _words(option: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option] if value else []
-    if option == "--ignore":
-        return [word for one in value for word in (option, one)]
-    return [option, ",".join(value) if isinstance(value, list) else str(value)]
-
-
-def _toml(value: Setting) -> str:
-    if isinstance(value, str):
-        return value
-    import json
-
-    return json.dumps(value)
+    if isinstance(value, list):
+        names = [str(one) for one in cast(list[Any], value)]
+        if option == "--ignore":
+            return [word for name in names for word in (option, name)]
+        return [option, ",".join(names)]
+    return [option, str(value)]

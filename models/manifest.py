@@ -82,6 +82,7 @@ class TrainingSpec(_Strict):
     """How training went."""
 
     seed: int
+    fingerprint: str = ""  # of the request, the data and the versions
     epochs: Count
     windows: Count
     windows_left_out: dict[str, Count]

@@ -4,14 +4,15 @@ import os
 import shutil
 import time
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 import typer
 from rich.progress import TaskID
 
+from models import bundle
 from models.cli.common import (
     NEEDS_TRAINING,
-    Data,
     Force,
     Ignore,
     Rows,
@@ -25,14 +26,22 @@ from models.cli.common import (
     writing,
 )
 from models.frame import SECOND
+from models.jobs import Done, JobsError, run
+from models.jobs import read as read_jobs
 from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
 from models.report import losses, plan_line, promises, too_short
 from models.running import ConditionError, check_syntax
 
 
 def fit(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="The bundle to write.")],
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Recordings: CSV files or folders of them.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle to write.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A train.toml of many bundles, instead of DATA, --out and the rest."),
+    ] = None,
     model: Annotated[str, typer.Option(help="pca, stacked or lstm.")] = "lstm",
     sensors: Annotated[
         str | None, typer.Option(metavar="A,B", help="Columns to use; default all.")
@@ -65,7 +74,8 @@ def fit(
         int, typer.Option(min=0, max=2**63 - 1, help="Of weights, batches and noise.")
     ] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Folds trained at once; default one per core.")
+        int | None,
+        typer.Option(min=1, help="Folds, or bundles, trained at once; default one per core."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting.")
@@ -73,12 +83,29 @@ def fit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
     ] = False,
+    skip_done: Annotated[
+        bool,
+        typer.Option(
+            "--skip-done", help="Leave OUT as it is where it was made of the same in the same way."
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Learn how a machine normally behaves.
 
     Example: sensor-trainer fit pump.csv --out bundles/pump --rows 0:5000
+
+    With --config, bundles that are made already are left as they are, and the others are trained
+    by parallel processes. Example: sensor-trainer fit --config train.toml --jobs 4
     """
+    workers = jobs or len(os.sched_getaffinity(0))
+    if config is not None:
+        if data or out is not None:
+            raise Stop(f"--config {config}: names data and bundles; wanted no others beside it", 2)
+        _fit_all(config, workers, ["--force"] if force else [])
+        return
+    if not data or out is None:
+        raise Stop(f"{'--out' if data else 'DATA'}: is missing; wanted DATA and --out", 2)
     check_range("--period", period, 1e-6, LONGEST_PERIOD / SECOND)
     check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
     if settle is not None and running is None:
@@ -106,19 +133,23 @@ def fit(
         running=running,
         settle=0 if settle is None else duration_of("--settle", settle, LONGEST_PERIOD),
         false_alarms_per_day=false_alarms_per_day,
-        workers=jobs or len(os.sched_getaffinity(0)),
+        workers=workers,
         training=Settings(seed=seed),
     )
     try:
         request = with_options(request, settings or [])
     except ValueError as error:
         raise Stop(str(error), 2) from None
-    check_free(out, force=force)
+    check_free(out, force=force or skip_done)
     checkpoints = folder_of(out)
     recordings = read_data(data, names_of(sensors), ignore, rows)
     try:
         the = plan(recordings, request)
         typer.echo(plan_line(the))
+        if skip_done and _is_made(out, fitting.fingerprint_of(recordings, request, the)):
+            typer.echo(f"{out}: is made of this already, and left as it is")
+            return
+        check_free(out, force=force)
         with progress_bar() as bar:
             stages: dict[str, TaskID] = {}
 
@@ -142,6 +173,34 @@ def fit(
         manifest = fitting.save(done, out, force=force)
     shutil.rmtree(checkpoints, ignore_errors=True)
     _print_fit(manifest, out)
+
+
+def _is_made(out: Path, fingerprint: str) -> bool:
+    try:
+        return bundle.verify(out)[0].training.fingerprint == fingerprint
+    except (FileNotFoundError, bundle.BundleError):
+        return False
+
+
+def _fit_all(config: Path, workers: int, extra: list[str]) -> None:
+    try:
+        jobs = read_jobs(config)
+    except JobsError as error:
+        raise Stop(str(error), 78) from None
+    failed: list[Done] = []
+    with progress_bar() as bar:
+        task = bar.add_task("bundles", total=len(jobs))
+        for done in run(jobs, workers, ["--skip-done", *extra]):
+            bar.advance(task)
+            typer.echo(f"[{done.job.out.name}]")
+            typer.echo(indent(done.printed.rstrip(), "  "))
+            if done.code:
+                failed.append(done)
+    if failed:
+        names = ", ".join(done.job.out.name for done in failed)
+        raise Stop(
+            f"{config}: {len(failed)} of {len(jobs)} bundles failed: {names}", failed[0].code
+        )
 
 
 def _print_fit(manifest: Manifest, out: Path) -> None:

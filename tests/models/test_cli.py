@@ -256,8 +256,8 @@ def test_an_existing_output_is_left_alone_unless_forced(
     [
         ([], 2, "Usage"),
         (["guess"], 2, "No such command"),
-        (["fit"], 2, "Missing argument"),
-        (["fit", "{plant}"], 2, "Missing option '--out'"),
+        (["fit"], 2, "DATA: is missing"),
+        (["fit", "{plant}"], 2, "--out: is missing"),
         (["fit", "{plant}", "--out", "{new}", "--model", "guess"], 2, "wanted one of pca, stacked"),
         (["fit", "{plant}", "--out", "{new}", "--set", "x=1"], 2, "--set x=1: no such key"),
         (
@@ -414,7 +414,9 @@ def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -
     code = """
 import sys
 from models.cli import app
-for command in ([], ["fit"], ["score"], ["evaluate"], ["inspect"], ["--version"]):
+for command in (
+    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["inspect"], ["--version"]),
+):
     try:
         app([*command, *([] if command == ["--version"] else ["--help"])])
     except SystemExit as left:
@@ -425,7 +427,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
 
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
-    assert done.out.count("Example: sensor-trainer") == 4
+    assert done.out.count("Example: sensor-trainer") == 6
     assert "without point adjustment" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 

@@ -201,12 +201,10 @@ def test_an_asset_is_scored_by_its_own_bundle_or_not_at_all() -> None:
 def test_in_a_fleet_each_asset_has_its_calibration_and_a_stranger_is_shown_but_not_told_of() -> (
     None
 ):
-    judge = detector(calibrated={"a": 1.0, "b": 10.0})
+    judge: dict[str | None, Detector] = {None: detector(calibrated={"a": 1.0, "b": 10.0})}
     rows = readings([(n, second, [second]) for second in range(9) for n in (0, 1, 2)])
-    quiet = Pipeline("s", 1, table("c", "b", "a"), {None: judge}, 0, AlertRules())
-    loud = Pipeline(
-        *("s", 1, table("c", "b", "a"), {None: judge}, 0, AlertRules(alert_uncalibrated=True))
-    )
+    quiet = Pipeline("s", 1, table("c", "b", "a"), judge, 0, AlertRules())
+    loud = Pipeline(*("s", 1, table("c", "b", "a"), judge, 0, AlertRules(alert_uncalibrated=True)))
 
     assert {one.asset for one in quiet.step(rows, None).alerts} == {"a"}
     assert {one.asset for one in loud.step(rows, None).alerts} == {"a", "c"}
