@@ -50,7 +50,7 @@ DEFINITIONS: Final = {
     "at random; mean over the events that have an alert nearest to them (Huet et al. 2022)",
     "affiliation_recall": "how near events lie to alerts, mean over events",
     "affiliation_f1": "their harmonic mean",
-    "rows_seen_in_training": "rows of these files that the bundle was trained on",
+    "rows_seen_in_training": "rows of these files that the bundle was trained or calibrated on",
 }
 ALARM_FIGURES = tuple(DEFINITIONS)[:5]
 

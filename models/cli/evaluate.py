@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from models import bundle
+from models.baseline import baseline_of
 from models.cli.common import BundleFolder, Data, Ignore, Json, Rows, progress_bar, read_data
 from models.judgement import judge
 from models.report import judgement
@@ -23,17 +24,17 @@ def evaluate(
     Example: sensor-trainer evaluate bundles/pump labelled.csv --json
     """
     detector = bundle.load(folder)
-    manifest, _ = bundle.verify(folder)
-    baseline = detector if manifest.model == "pca" else None
+    manifest, files = bundle.verify(folder)
+    baseline = baseline_of(manifest, files, detector)
     recordings = read_data(data, detector.sensors, ignore, rows)
-    trained = [(one.sha256, one.rows) for one in manifest.data]
+    seen = [(one.sha256, one.rows) for one in (*manifest.data, *manifest.calibration_data)]
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         found = judge(
             detector,
             baseline,
             recordings,
-            trained,
+            seen,
             lambda done, most: bar.update(task, completed=done, total=most),
         )
     if as_json:

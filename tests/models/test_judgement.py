@@ -99,7 +99,7 @@ def test_a_judgement_tells_the_detector_always_alarm_and_pca_by_file(pristine: P
 def test_the_gain_over_the_baseline_is_paired_by_file(pristine: Path) -> None:
     detector = bundle.load(pristine)
     blind = replace(
-        detector, calibration=replace(detector.calibration, threshold=1e9), name="blind"
+        detector, calibration=replace(detector.calibration, threshold=np.array([1e9])), name="blind"
     )
 
     found = judge(detector, blind, [faulty(1), faulty(2), faulty(3)], [], quiet)
