@@ -33,7 +33,15 @@ MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 NETWORK = "model.onnx"
 GOLDEN = "golden.safetensors"
-LARGEST = {MANIFEST: 1 << 20, WEIGHTS: 1 << 30, NETWORK: 1 << 30, GOLDEN: 1 << 26}
+BASELINE = "baseline.safetensors"
+LARGEST = {
+    MANIFEST: 1 << 24,
+    WEIGHTS: 1 << 30,
+    NETWORK: 1 << 30,
+    GOLDEN: 1 << 26,
+    BASELINE: 1 << 30,
+}
+OPTIONAL = {BASELINE}
 TOLERANCE = 1e-4
 
 
@@ -103,8 +111,8 @@ def load(folder: Path, kind: Kind = "onnx") -> Detector:
         ModuleNotFoundError: if torch is wanted and not installed.
     """
     manifest, files = verify(folder)
-    _tensors(folder / WEIGHTS, files[WEIGHTS])
-    golden = _tensors(folder / GOLDEN, files[GOLDEN])
+    tensors_of(folder / WEIGHTS, files[WEIGHTS])
+    golden = tensors_of(folder / GOLDEN, files[GOLDEN])
     windows, wanted = golden.get("windows"), golden.get("raw")
     shape = (manifest.window, len(manifest.sensors))
     if (
@@ -182,13 +190,12 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such bundle")
-    expected = {MANIFEST, WEIGHTS, NETWORK, GOLDEN}
     found = {entry.name for entry in folder.iterdir()}
-    if missing := sorted(expected - found):
+    if missing := sorted(LARGEST.keys() - OPTIONAL - found):
         raise BundleError(f"{folder / missing[0]}: is missing")
-    if extra := sorted(found - expected):
+    if extra := sorted(found - LARGEST.keys()):
         raise BundleError(f"{folder / extra[0]}: does not belong to a bundle")
-    files = {name: _read(folder / name, LARGEST[name]) for name in sorted(expected)}
+    files = {name: _read(folder / name, LARGEST[name]) for name in sorted(found)}
     try:
         manifest = Manifest.model_validate_json(files[MANIFEST])
     except ValidationError as error:
@@ -204,7 +211,9 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
             f"{folder / MANIFEST}: is not the file that was written (its digest is "
             f"{manifest.digest[:12]}…, wanted {wanted[:12]}…)"
         )
-    if set(manifest.files) != expected - {MANIFEST}:
+    if missing := sorted(manifest.files.keys() & OPTIONAL - found):
+        raise BundleError(f"{folder / missing[0]}: is missing")
+    if manifest.files.keys() != found - {MANIFEST}:
         raise BundleError(f"{folder / MANIFEST}: files: names {sorted(manifest.files)}")
     for name, spec in manifest.files.items():
         if _described(files[name]) != spec:
@@ -308,7 +317,12 @@ def _read(path: Path, limit: int) -> bytes:
     return path.read_bytes()
 
 
-def _tensors(path: Path, data: bytes) -> dict[str, np.ndarray]:
+def tensors_of(path: Path, data: bytes) -> dict[str, np.ndarray]:
+    """The arrays in a file of tensors.
+
+    Raises:
+        BundleError: if it is none, or holds numbers that are not finite.
+    """
     try:
         found = tensors.load(data)
     # Beside its own error, the reader raises what a file's types and shapes lead to.

@@ -2,27 +2,57 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from models.affiliation import affiliation
+from models.areas import auc, vus
 from models.decision import Decision, Verdicts
 from models.detector import Detector
-from models.frame import SECOND, Bools, Coverage, Floats
+from models.frame import SECOND, Bools, Coverage, Floats, Grid
 from models.recording import Recording, Track, tracks_of
+from models.spans import delays_of, events_of, spans_of, touches
 from models.threshold import DAY
 
-DEFINITIONS = """\
-Everything is measured on scored frames, at the bundle's own decision, without point adjustment.
-f1, mcc, precision, recall: of frames, anomalous by label against anomalous by verdict.
-far: share of normal frames in alert. mar: share of anomalous frames not in alert.
-auc_pr, auc_roc: of the smoothed score against the frame's label.
-event_recall: share of labelled events with an alert in them. event_precision: share of alerts that
-touch an event. event_f1: their harmonic mean. detection_delay_s: median time from an event's start
-to the first frame in alert. false_alarms_per_day: alerts that touch no event, per day of scored
-normal frames. time_in_alert_ratio: share of scored frames in alert. prevalence: share of anomalous
-frames. unscored_ratio: share of frames without a score. rows_seen_in_training: rows of these files
-the bundle was trained on. An event is a run of labelled frames; an alert, of frames in alert.
-always-alarm is a detector that always alarms: what labels alone are worth."""
+INTRODUCTION = (
+    "Everything is measured on scored frames, at the bundle's own decision, never point-adjusted. "
+    "An event is a run of labelled frames of which at least one is scored; an alert is a run of "
+    "frames in alert."
+)
+DEFINITIONS: Final = {
+    "windows": "scored frames",
+    "unscored_ratio": "share of frames without a score",
+    "time_in_alert_ratio": "share of scored frames in alert",
+    "alerts": "number of alerts",
+    "alerts_per_day": "alerts per day of scored frames",
+    "prevalence": "share of scored frames that are labelled anomalous",
+    "f1": "harmonic mean of precision and recall",
+    "precision": "share of frames in alert that are anomalous",
+    "recall": "share of anomalous frames in alert",
+    "far": "share of normal frames in alert",
+    "mar": "share of anomalous frames not in alert",
+    "mcc": "correlation of verdicts and labels (Matthews); 0 for verdicts that know nothing",
+    "auc_pr": "precision averaged over recall (average precision) of the smoothed score, for every "
+    "threshold; the prevalence for a score that knows nothing",
+    "auc_roc": "chance that an anomalous frame scores higher than a normal one",
+    "vus_pr": "auc_pr that forgives a shift in time: its mean over buffers of 0 to L frames around "
+    "each event, half on each side; L = the bundle's window (Paparrizos et al. 2022)",
+    "vus_roc": "the same of auc_roc",
+    "events": "number of events",
+    "event_recall": "share of events with a scored frame in alert",
+    "event_precision": "share of alerts that touch an event",
+    "event_f1": "harmonic mean of event_precision and event_recall",
+    "detection_delay_s": "median time from an event's start to its first frame in alert, of events "
+    "that are found",
+    "false_alarms_per_day": "alerts that touch no event, per day of scored normal frames",
+    "affiliation_precision": "how near alerts lie to events in time, 1 = in them, 0.5 = as near as "
+    "at random; mean over the events that have an alert nearest to them (Huet et al. 2022)",
+    "affiliation_recall": "how near events lie to alerts, mean over events",
+    "affiliation_f1": "their harmonic mean",
+    "rows_seen_in_training": "rows of these files that the bundle was trained or calibrated on",
+}
+ALARM_FIGURES = tuple(DEFINITIONS)[:5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +100,23 @@ Metrics = dict[str, float | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Frames to be judged, arrays of shape (frames,); score is NaN where a frame is not scored."""
+    """The frames of one file, in order of time, to be judged; arrays of shape (frames,).
 
-    label: Bools
+    Args:
+        label: whether a frame is anomalous; None where the file has no labels.
+        alarm: whether it is in alert.
+        score: NaN where it is not scored.
+    """
+
+    label: Bools | None
     alarm: Bools
     score: Floats
 
 
-def judged(scores: TrackScores) -> Judged:
+def judged(scores: TrackScores, *, labelled: bool = True) -> Judged:
     """The frames of a track with the detector's own verdicts."""
-    verdicts = scores.verdicts
-    return Judged(scores.track.label.astype(bool), verdicts.anomalous, verdicts.score)
+    verdicts, label = scores.verdicts, scores.track.label.astype(bool)
+    return Judged(label if labelled else None, verdicts.anomalous, verdicts.score)
 
 
 def always_alarm(frames: Judged) -> Judged:
@@ -88,63 +124,38 @@ def always_alarm(frames: Judged) -> Judged:
     return replace(frames, alarm=np.ones_like(frames.alarm), score=0 * frames.score + 1)
 
 
-def pooled(files: Sequence[Judged]) -> Judged:
-    """All files as one, with an unscored frame between them so that no event joins two."""
-    between = Judged(np.zeros(1, bool), np.zeros(1, bool), np.full(1, np.nan))
-    parts = [part for one in files for part in (one, between)][:-1]
-    return Judged(*(np.concatenate([getattr(p, key) for p in parts]) for key in Judged.__slots__))
+def evaluate(files: Sequence[Judged], grid: Grid) -> Metrics:
+    """The figures of some files together; None where a figure has no meaning (see DEFINITIONS).
 
-
-def evaluate(frames: Judged, period: int, *, labelled: bool) -> Metrics:
-    """The figures of some frames; None where a figure has no meaning (see DEFINITIONS).
-
-    Args:
-        frames: in order of time.
-        period: of the grid, nanoseconds.
-        labelled: whether there are labels; without them only the alarm figures are given.
+    What needs labels is measured on the files that have them, and left out if none has. No event,
+    alert, buffer or affiliation reaches from one file into another.
     """
-    label, alarm, score = frames.label, frames.alarm, frames.score
-    scored = ~np.isnan(score)
-    alerts = _runs(alarm)
-    period_s = period / SECOND
+    period_s = grid.period / SECOND
+    scored = [~np.isnan(frames.score) for frames in files]
+    windows = sum(int(one.sum()) for one in scored)
+    frames_in_all = sum(len(one) for one in scored)
+    in_alert = sum(int((f.alarm & one).sum()) for f, one in zip(files, scored, strict=True))
+    alerts = sum(len(spans_of(frames.alarm)) for frames in files)
     out: Metrics = {
-        "windows": int(scored.sum()),
-        "unscored_ratio": _ratio((~scored).sum(), len(scored)),
-        "time_in_alert_ratio": _ratio((alarm & scored).sum(), scored.sum()),
-        "alerts": len(alerts),
-        "alerts_per_day": _ratio(len(alerts), scored.sum() * period_s / DAY),
+        "windows": windows,
+        "unscored_ratio": _ratio(frames_in_all - windows, frames_in_all),
+        "time_in_alert_ratio": _ratio(in_alert, windows),
+        "alerts": alerts,
+        "alerts_per_day": _ratio(alerts, windows * period_s / DAY),
     }
-    if not labelled:
-        return out
-    # An event without a scored frame could not be found by anything.
-    events = [event for event in _runs(label) if scored[event[0] : event[1]].any()]
-    found = [np.flatnonzero((alarm & scored)[start:end]) for start, end in events]
-    delays = [hits[0] * period_s for hits in found if len(hits)]
-    false = [alert for alert in alerts if not label[alert[0] : alert[1]].any()]
-    recall = _ratio(len(delays), len(events))
-    precision = _ratio(len(alerts) - len(false), len(alerts))
-    out |= _frame_metrics(label[scored], alarm[scored], score[scored])
-    out |= {
-        "events": len(events),
-        "event_recall": recall,
-        "event_precision": precision,
-        "event_f1": None if recall is None else _harmonic(precision or 0.0, recall),
-        "detection_delay_s": float(np.median(delays)) if delays else None,
-        "false_alarms_per_day": _ratio(len(false), (scored & ~label).sum() * period_s / DAY),
-    }
+    labels = [(f.label, f.alarm, f.score) for f in files if f.label is not None]
+    if labels:
+        out |= _frame_figures(labels, grid.window) | _event_figures(labels, period_s)
     return out
 
 
-def mean(files: Sequence[Metrics]) -> Metrics:
-    """Mean over files of every figure, where it has a meaning."""
-    keys = dict.fromkeys(key for figures in files for key in figures)
-    columns = {
-        key: [value for figures in files if (value := figures.get(key)) is not None] for key in keys
-    }
-    return {key: float(np.mean(found)) if found else None for key, found in columns.items()}
+Labelled = tuple[Bools, Bools, Floats]  # label, alarm and score of a file
 
 
-def _frame_metrics(label: Bools, alarm: Bools, score: Floats) -> Metrics:
+def _frame_figures(files: Sequence[Labelled], window: int) -> Metrics:
+    label, alarm, score = (np.concatenate(column) for column in zip(*files, strict=True))
+    scored = ~np.isnan(score)
+    label, alarm, score = label[scored], alarm[scored], score[scored]
     hit, miss = int((label & alarm).sum()), int((label & ~alarm).sum())
     false, quiet = int((~label & alarm).sum()), int((~label & ~alarm).sum())
     product = (hit + false) * (hit + miss) * (quiet + false) * (quiet + miss)
@@ -156,43 +167,67 @@ def _frame_metrics(label: Bools, alarm: Bools, score: Floats) -> Metrics:
         "far": _ratio(false, false + quiet),
         "mar": _ratio(miss, hit + miss),
         "mcc": (hit * quiet - false * miss) / product**0.5 if product else None,
-        "auc_pr": None,
-        "auc_roc": None,
     }
-    if 0 < label.sum() < len(label):
-        out["auc_pr"], out["auc_roc"] = _areas(label, score)
+    out["auc_pr"], out["auc_roc"] = auc(label, score) or (None, None)
+    volumes = vus([one for one, _, _ in files], [one for _, _, one in files], window)
+    out["vus_pr"], out["vus_roc"] = volumes or (None, None)
     return out
 
 
-def _areas(label: Bools, score: Floats) -> tuple[float, float]:
-    """Average precision and area under the ROC curve; equal scores are one threshold."""
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
-    hits = np.cumsum(label[order])[last]
-    recall = np.r_[0, hits / hits[-1]]
-    false = last + 1 - hits
-    far = np.r_[0, false / false[-1]]
-    auc_pr = (np.diff(recall) * (hits / (last + 1))).sum()
-    return float(auc_pr), float(np.trapezoid(recall, far))
-
-
-def _runs(flags: Bools) -> list[tuple[int, int]]:
-    change = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
-    return [(int(start), int(end)) for start, end in zip(change[::2], change[1::2], strict=True)]
+def _event_figures(files: Sequence[Labelled], period_s: float) -> Metrics:
+    delays: list[float | None] = []
+    touching: list[bool] = []
+    near: list[tuple[Floats, Floats]] = []
+    normal = 0
+    for label, alarm, score in files:
+        events, alerts = events_of(label, score), spans_of(alarm)
+        delays += [delay and delay * period_s for delay in delays_of(events, alarm, score)]
+        touching += touches(alerts, label).tolist()
+        near.append(affiliation(events, alerts, len(label)))
+        normal += int((~np.isnan(score) & ~label).sum())
+    found = [delay for delay in delays if delay is not None]
+    recall, precision = _ratio(len(found), len(delays)), _ratio(sum(touching), len(touching))
+    nearness, reach = (np.concatenate(column) for column in zip(*near, strict=True))
+    nearness = nearness[~np.isnan(nearness)]
+    near_alerts = float(nearness.mean()) if len(nearness) else None
+    near_events = float(reach.mean()) if len(reach) else None
+    return {
+        "events": len(delays),
+        "event_recall": recall,
+        "event_precision": precision,
+        "event_f1": _f1(precision, recall),
+        "detection_delay_s": float(np.median(found)) if found else None,
+        "false_alarms_per_day": _ratio(len(touching) - sum(touching), normal * period_s / DAY),
+        "affiliation_precision": near_alerts,
+        "affiliation_recall": near_events,
+        "affiliation_f1": _f1(near_alerts, near_events),
+    }
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return float(part) / float(whole) if whole else None
 
 
-def _harmonic(one: float, other: float) -> float:
+def _f1(precision: float | None, recall: float | None) -> float | None:
+    """Harmonic mean; no alert at all is no precision worth the name."""
+    if recall is None:
+        return None
+    one, other = precision or 0.0, recall
     return 2 * one * other / (one + other) if one + other else 0.0
 
 
-def rows_seen(recording: Recording, trained: Sequence[tuple[str, tuple[int, int]]]) -> int:
-    """How many of a recording's rows a bundle was trained on, told by the file's hash."""
+def rows_seen(
+    recording: Recording, asset: int, trained: Sequence[tuple[str, tuple[int, int]]]
+) -> int:
+    """How many of an asset's rows a bundle was trained on, told by the file's hash.
+
+    Args:
+        recording: the file.
+        asset: index into its assets.
+        trained: hash and half-open range of rows of each file trained on.
+    """
     seen = np.zeros(recording.rows[1] - recording.rows[0], bool)
     for sha256, (start, end) in trained:
         if sha256 == recording.sha256:
             seen[max(0, start - recording.rows[0]) : max(0, end - recording.rows[0])] = True
-    return int(seen.sum())
+    return int((seen & (recording.asset == asset)).sum())

@@ -1,7 +1,7 @@
 """`fit`: recordings of normal operation → a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +15,14 @@ from models.calibration import Fold, Head, calibrate, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.frame import SECOND
-from models.manifest import DataSpec, Manifest, RuleSpec, SensorSpec, TrainingSpec
+from models.manifest import (
+    CalibrationSpec,
+    DataSpec,
+    Manifest,
+    RuleSpec,
+    SensorSpec,
+    TrainingSpec,
+)
 from models.packing import Fit, pack
 from models.plan import Plan, Request
 from models.recording import Recording
@@ -46,20 +53,10 @@ def fit(
     """
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     grid, settings = the.grid, request.training
-    arguments = (the.frames, grid.window, the.folds, settings, progress, request.workers)
-    folds = train_folds(request.model, request.parameters, *arguments, checkpoints)
-    baseline = train_folds("pca", {}, *arguments)
-    final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress, checkpoints)
     head = Head(request.score, min(request.tail, grid.window), Rule(), request.false_alarms_per_day)
-    calibrated = calibrate(
-        [
-            Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
-            for fold, split in zip(folds, the.folds, strict=True)
-        ],
-        the.frames,
-        grid,
-        head,
-    )
+    own = pca = _trained(request, the, head, progress, checkpoints)
+    if request.model != "pca" or request.parameters:
+        pca = _trained(replace(request, model="pca", parameters={}), the, head, progress, None)
     manifest = Manifest(
         schema_version=1,
         created=datetime.fromtimestamp(now // SECOND, UTC),
@@ -76,23 +73,62 @@ def fit(
         score=request.score,
         tail=head.tail,
         rule=RuleSpec(**asdict(head.rule)),
-        calibrations=calibration_specs(calibrated, the.frames, final.center, final.spread),
+        calibrations=own.calibrations,
+        baseline={} if pca is own else pca.calibrations,
         data=[DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings],
         training=TrainingSpec(
             seed=settings.seed,
             fingerprint=fingerprint_of(recordings, request, the),
-            epochs=max(final.epochs),
+            epochs=max(own.final.epochs),
             windows=len(the.ends),
             windows_left_out=the.left_out,
             kept_ratio=round(the.kept_ratio, 6),
-            folds=len(folds),
-            validation_loss=_mean_loss(folds),
-            pca_validation_loss=_mean_loss(baseline),
+            folds=len(own.folds),
+            validation_loss=_mean_loss(own.folds),
+            pca_validation_loss=_mean_loss(pca.folds),
         ),
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
     )
-    return pack(manifest, final.network, the)
+    return pack(manifest, own.final.network, None if pca is own else pca.final.network, the)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A family after training: the folds, the network of the bundle and its calibrations."""
+
+    folds: list[Fitted]
+    final: Fitted
+    calibrations: dict[str, CalibrationSpec]
+
+
+def _trained(
+    request: Request, the: Plan, head: Head, progress: Progress, checkpoints: Path | None
+) -> _Trained:
+    settings, workers = request.training, request.workers
+    folds = train_folds(
+        request.model,
+        request.parameters,
+        the.frames,
+        the.grid.window,
+        the.folds,
+        settings,
+        progress,
+        workers,
+        checkpoints,
+    )
+    final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress, checkpoints)
+    calibrated = calibrate(
+        [
+            Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
+            for fold, split in zip(folds, the.folds, strict=True)
+        ],
+        the.frames,
+        the.grid,
+        head,
+    )
+    specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
+    return _Trained(folds, final, specs)
 
 
 def fingerprint_of(recordings: Sequence[Recording], request: Request, the: Plan) -> str:

@@ -105,6 +105,7 @@ class Manifest(_Strict):
     Args:
         running: when the machine runs, as `models.running` reads it; None = always.
         calibration_data: what `calibrate` saw after training, if it did.
+        baseline: calibrations of the window PCA in `baseline.safetensors`; empty without one.
         digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
             included; empty before the bundle is written.
     """
@@ -126,6 +127,7 @@ class Manifest(_Strict):
     tail: int = Field(ge=1)
     rule: RuleSpec
     calibrations: dict[str, CalibrationSpec]
+    baseline: dict[str, CalibrationSpec] = {}
     data: list[DataSpec]
     calibration_data: list[DataSpec] = []
     training: TrainingSpec
@@ -145,7 +147,9 @@ class Manifest(_Strict):
             raise ValueError(f"running: {error}") from None
         if DEFAULT not in self.calibrations:
             raise ValueError(f"calibrations: has no {DEFAULT!r}")
-        for asset, one in self.calibrations.items():
+        if self.baseline and self.baseline.keys() != self.calibrations.keys():
+            raise ValueError("baseline: has not the assets of the calibrations")
+        for asset, one in (*self.calibrations.items(), *self.baseline.items()):
             mean, precision = one.error_mean, one.error_precision
             wanted = self.score == "mahalanobis"
             if (mean is not None, precision is not None) != (wanted, wanted):

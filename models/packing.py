@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from safetensors import torch as tensors
 
-from models import bundle, golden
+from models import baseline, bundle, golden
 from models.families.network import Network
 from models.manifest import Manifest
 from models.plan import Plan
@@ -22,8 +22,15 @@ class Fit:
     files: dict[str, bytes]
 
 
-def pack(manifest: Manifest, network: Network, the: Plan) -> Fit:
-    """Export, choose golden windows and prove that both runtimes score them alike."""
+def pack(manifest: Manifest, network: Network, pca: Network | None, the: Plan) -> Fit:
+    """Export, choose golden windows and prove that both runtimes score them alike.
+
+    Args:
+        manifest: without the files.
+        network: of the bundle.
+        pca: its baseline, a window PCA; None where the network is one.
+        the: the plan.
+    """
     model = export(network)
     windows, reference = golden.scored(
         manifest, TorchRuntime(network), golden.windows(the, manifest.training.seed)
@@ -38,6 +45,9 @@ def pack(manifest: Manifest, network: Network, the: Plan) -> Fit:
         bundle.NETWORK: model,
         bundle.GOLDEN: golden.stored(windows, reference),
     }
+    if pca is not None:
+        weights = {name: weight.numpy() for name, weight in pca.state_dict().items()}
+        files[bundle.BASELINE] = baseline.stored(weights["mean"], weights["components"])
     return Fit(manifest, files)
 
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from models import bundle, golden
+from models.baseline import runtime_of
 from models.calibration import Fold, Head, calibrate, calibration_specs
 from models.decision import Rule
 from models.detector import Detector
 from models.frame import SECOND
-from models.manifest import DEFAULT, DataSpec, Manifest
+from models.manifest import DEFAULT, CalibrationSpec, DataSpec, Manifest
 from models.plan import Plan
 from models.recording import Recording
+from models.runtime import Runtime
 from models.split import scalings
 
 
@@ -50,20 +52,22 @@ def recalibrate(
         Rule(**manifest.rule.model_dump()),
         false_alarms_per_day or default.threshold.requested_per_day,
     )
-    folds = [
-        Fold(detector.runtime, *scalings(normal, split.train, grid.window), split)
-        for split in the.folds
-    ]
-    calibrated = calibrate(folds, normal, grid, head, default.threshold.value)
     center, spread = scalings(normal, the.ends, grid.window)
-    found = calibration_specs(calibrated, normal, center, spread)
-    if normal.assets:
-        found[DEFAULT] = default
+
+    def renewed(run: Runtime, known: dict[str, CalibrationSpec]) -> dict[str, CalibrationSpec]:
+        folds = [
+            Fold(run, *scalings(normal, split.train, grid.window), split) for split in the.folds
+        ]
+        calibrated = calibrate(folds, normal, grid, head, known[DEFAULT].threshold.value)
+        found = calibration_specs(calibrated, normal, center, spread)
+        return {**known, **found, **({DEFAULT: known[DEFAULT]} if normal.assets else {})}
+
     changed = manifest.model_copy(
         update={
             "name": name,
             "created": datetime.fromtimestamp(now // SECOND, UTC),
-            "calibrations": {**manifest.calibrations, **found},
+            "calibrations": renewed(detector.runtime, manifest.calibrations),
+            "baseline": (pca := manifest.baseline) and renewed(runtime_of(manifest, files), pca),
             "calibration_data": [
                 DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings
             ],

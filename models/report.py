@@ -1,12 +1,13 @@
 """What people read of a bundle and of a judgement: sentences and tables."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from models.frame import SECOND
+from models.judgement import LEAST_FILES, Average, Judgement
 from models.manifest import DEFAULT, Manifest
 
 if TYPE_CHECKING:
@@ -55,18 +56,49 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
     yield files
 
 
-def judgement(report: dict[str, Any]) -> Iterator[str | Table]:
-    """The figures of `evaluate --json`, pooled and as the mean of the files."""
-    columns = {"pooled": report["pooled"], "mean of files": report["mean"]}
-    if "always-alarm" in report:
-        columns["always-alarm, pooled"] = report["always-alarm"]["pooled"]
+def judgement(found: Judgement) -> Iterator[str | Table]:
+    """The figures of `evaluate`, pooled and as the mean of the files."""
+    files, average = len(found.names), found.own.average
+    columns = {"pooled": found.own.pooled}
+    if found.always_alarm:
+        columns["always-alarm, pooled"] = found.always_alarm.pooled
+    if found.pca and found.pca is not found.own:
+        columns["pca, pooled"] = found.pca.pooled
     table = Table("figure", *columns)
-    for key in report["pooled"]:
-        cells = (figures.get(key) for figures in columns.values())
-        table.add_row(key, *("–" if value is None else f"{value:.4g}" for value in cells))
+    if files > 1:
+        table.add_column("mean of files")
+    for key in found.own.pooled:
+        cells = [number(figures.get(key)) for figures in columns.values()]
+        if files > 1:
+            cells.append(with_interval(average, key, files))
+        table.add_row(key, *cells)
     yield table
-    if seen := report["rows_seen_in_training"]:
+    if files >= LEAST_FILES:
+        yield "In brackets: 95 % bootstrap interval of the mean over files."
+    if files > (labelled := sum(one.label is not None for one in found.frames)) > 0:
+        yield f"{labelled} of {files} files have labels: what needs labels is theirs."
+    if not found.pca:
+        yield "This bundle has no pca baseline to compare with."
+    if seen := found.own.pooled["rows_seen_in_training"]:
         yield f"{seen} of these rows were trained on: judge it on others."
+
+
+def with_interval(average: Average, key: str, files: int) -> str:
+    """A mean, its interval, and of how many files where that is not all."""
+    interval, counted = average.interval[key], average.counted[key]
+    text = number(average.mean[key])
+    if interval:
+        text += f" [{number(interval[0])}, {number(interval[1])}]"
+    return text if counted in (0, files) else f"{text} of {counted}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash where there is no meaning."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1e4:
+        return f"{value:.0f}"
+    return f"{value:.4g}"
 
 
 def losses(manifest: Manifest) -> str:

@@ -14,7 +14,7 @@ from models.cli.evaluate import evaluate
 from models.cli.fit import fit
 from models.cli.inspect import inspect
 from models.cli.score import score
-from models.evaluation import DEFINITIONS
+from models.evaluation import DEFINITIONS, INTRODUCTION
 from models.recording import RecordingError
 
 app = typer.Typer(
@@ -25,7 +25,8 @@ app = typer.Typer(
 app.command()(fit)
 app.command()(calibrate)
 app.command()(score)
-app.command(epilog=DEFINITIONS.replace("\n", " "))(evaluate)
+_figures = "\n".join(f"{key}: {text}." for key, text in DEFINITIONS.items())
+app.command(epilog=f"{INTRODUCTION}\n\n{_figures}")(evaluate)
 app.command()(inspect)
 
 

@@ -1,15 +1,14 @@
 """sensor-trainer evaluate."""
 
 import json
-from typing import Any
 
 import typer
 from rich.console import Console
 
 from models import bundle
-from models.cli.common import BundleFolder, Data, Ignore, Json, Rows, read_data
-from models.evaluation import always_alarm, judged, mean, pooled, rows_seen, score_recordings
-from models.evaluation import evaluate as judge
+from models.baseline import baseline_of
+from models.cli.common import BundleFolder, Data, Ignore, Json, Rows, progress_bar, read_data
+from models.judgement import judge
 from models.report import judgement
 
 
@@ -25,33 +24,21 @@ def evaluate(
     Example: sensor-trainer evaluate bundles/pump labelled.csv --json
     """
     detector = bundle.load(folder)
-    manifest, _ = bundle.verify(folder)
+    manifest, files = bundle.verify(folder)
+    baseline = baseline_of(manifest, files, detector)
     recordings = read_data(data, detector.sensors, ignore, rows)
-    trained = [(one.sha256, one.rows) for one in manifest.data]
-    labelled = all(one.label is not None for one in recordings)
-    names: list[str] = []
-    frames = [judged(scores) for scores in score_recordings(detector, recordings)]
-    for recording in recordings:
-        many = len(recording.assets) > 1
-        names += [
-            f"{recording.path}:{a}" if many else str(recording.path) for a in recording.assets
-        ]
-    period = detector.grid.period
-    per_file = [judge(one, period, labelled=labelled) for one in frames]
-    report: dict[str, Any] = {
-        "files": dict(zip(names, per_file, strict=True)),
-        "mean": mean(per_file),
-        "pooled": judge(pooled(frames), period, labelled=labelled),
-        "rows_seen_in_training": sum(rows_seen(one, trained) for one in recordings),
-    }
-    if labelled:
-        alarms = [always_alarm(one) for one in frames]
-        report["always-alarm"] = {
-            "mean": mean([judge(one, period, labelled=True) for one in alarms]),
-            "pooled": judge(pooled(alarms), period, labelled=True),
-        }
+    seen = [(one.sha256, one.rows) for one in (*manifest.data, *manifest.calibration_data)]
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=None)
+        found = judge(
+            detector,
+            baseline,
+            recordings,
+            seen,
+            lambda done, most: bar.update(task, completed=done, total=most),
+        )
     if as_json:
-        typer.echo(json.dumps(report, indent=1))
-        return
-    for part in judgement(report):
-        Console().print(part)
+        typer.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        for part in judgement(found):
+            Console().print(part)

@@ -168,7 +168,7 @@ def test_a_file_beyond_its_limit_is_refused_unread(folder: Path) -> None:
     with (folder / MANIFEST).open("ab") as file:
         file.truncate(1 << 33)
 
-    with pytest.raises(BundleError, match="wanted at most 1048576"):
+    with pytest.raises(BundleError, match="wanted at most 16777216"):
         load(folder)
 
 

@@ -147,6 +147,7 @@ def test_evaluate_gives_json_per_file_mean_pooled_and_always_alarm(
     for figures in (report["pooled"], report["mean"], *report["files"].values()):
         assert figures.keys() >= {
             *("f1", "mcc", "precision", "recall", "far", "mar", "auc_pr", "auc_roc"),
+            *("vus_pr", "vus_roc", "affiliation_f1", "rows_seen_in_training"),
             *("event_precision", "event_recall", "event_f1", "detection_delay_s"),
             *("false_alarms_per_day", "time_in_alert_ratio", "prevalence", "windows"),
             "unscored_ratio",
@@ -164,7 +165,8 @@ def test_evaluate_without_labels_gives_the_alarm_figures_and_counts_rows_seen(
     assert report["rows_seen_in_training"] == 300
     assert "always-alarm" not in report
     assert report["pooled"].keys() == {
-        *("windows", "unscored_ratio", "time_in_alert_ratio", "alerts", "alerts_per_day")
+        *("windows", "unscored_ratio", "time_in_alert_ratio", "alerts", "alerts_per_day"),
+        "rows_seen_in_training",
     }
     assert "50 of these rows were trained on" in told
 
@@ -428,7 +430,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
     assert done.out.count("Example: sensor-trainer") == 6
-    assert "without point adjustment" in re.sub(r"\s+", " ", done.out)
+    assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 
 

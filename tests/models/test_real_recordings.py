@@ -61,6 +61,6 @@ def test_a_fault_of_a_real_pump_is_found_after_400_normal_rows(tmp_path: Path) -
     detector = bundle.load(written(tmp_path / "pump", fitted([normal], request("pca"))))
     (scores,) = score_recordings(detector, [read(path)])
 
-    figures = evaluate(judged(scores), SECOND, labelled=True)
+    figures = evaluate([judged(scores)], detector.grid)
     assert figures["event_recall"] == 1
     assert (figures["auc_roc"] or 0) > 0.8
