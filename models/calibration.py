@@ -23,12 +23,14 @@ class Head:
         score, tail: as in `Detector`.
         rule: the decision.
         false_alarms_per_day: wanted, per asset.
+        scaled: whether errors come in units of their own normal size.
     """
 
     score: Score
     tail: int
     rule: Rule
     false_alarms_per_day: float
+    scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def calibrate(
         head: how errors become a verdict.
         fleet: the fleet's threshold; None = that of all these assets together.
     """
-    of_all = _calibrate(folds, normal, grid, head, 0)
+    of_all = calibrate_once(folds, normal, grid, head, 0)
     fleet = of_all.threshold.value if fleet is None else fleet
     found: dict[str | None, Calibrated] = {None: of_all}
     for row, asset in enumerate(normal.assets, start=1):
@@ -93,7 +95,7 @@ def calibrate(
             if sum(len(getattr(fold.split, part)) for fold in mine) < LEAST_HELD_OUT:
                 break
         else:
-            own = _calibrate(mine, normal, grid, head, row)
+            own = calibrate_once(mine, normal, grid, head, row)
             if not own.threshold.supported:
                 value = max(own.threshold.value, fleet)
                 own = replace(own, threshold=replace(own.threshold, value=value))
@@ -138,14 +140,22 @@ def _of_row(fold: Fold, normal: NormalFrames, row: int) -> Fold:
     return replace(fold, split=Split(*(ends[normal.row[ends] == row] for ends in parts)))
 
 
-def _calibrate(
-    folds: Sequence[Fold], normal: NormalFrames, grid: Grid, head: Head, row: int
+def calibrate_once(
+    folds: Sequence[Fold], normal: NormalFrames, grid: Grid, head: Head, row: Ints | int
 ) -> Calibrated:
+    """Calibrate on all held-out windows together.
+
+    Args:
+        folds, normal, grid, head: as in `calibrate`.
+        row: of the scaling, for all frames or for each, shape (frames,).
+    """
     statistics = error_statistics(
         [errors(fold, normal, fold.split.validation, grid.window, row) for fold in folds],
         head.score,
         head.tail,
     )
+    if head.scaled:
+        statistics = replace(statistics, scale=np.ones_like(statistics.scale))
     series: list[Floats] = []
     for fold in folds:
         ends = fold.split.calibration
@@ -174,11 +184,11 @@ def error_statistics(found: Sequence[Float32s], score: Score, tail: int) -> Erro
     return ErrorStatistics(error_scale, mean, precision)
 
 
-def errors(fold: Fold, normal: NormalFrames, ends: Ints, window: int, row: int) -> Float32s:
-    """The network's errors on some windows scaled by one row, shape (windows, L, sensors)."""
+def errors(fold: Fold, normal: NormalFrames, ends: Ints, window: int, row: Ints | int) -> Float32s:
+    """The network's errors on some windows, shape (windows, L, sensors); row as above."""
     frames = scale(normal.values, fold.center[row], fold.spread[row])
     parts = [
-        fold.run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)])[1]
+        fold.run(frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)]).error
         for start in range(0, len(ends), 1024)
     ]
     return np.concatenate([*parts, np.empty((0, window, normal.sensors), np.float32)])

@@ -63,12 +63,14 @@ class TrackScores:
         raw: NaN where the window is not complete, shape (frames,).
         shares: NaN likewise, shape (frames, sensors).
         verdicts: the decision at each frame.
+        spread: of an ensemble's members, NaN likewise and for other models, shape (frames,).
     """
 
     track: Track
     raw: Floats
     shares: Floats
     verdicts: Verdicts
+    spread: Floats
 
 
 def score_recordings(detector: Detector, recordings: Sequence[Recording]) -> list[TrackScores]:
@@ -83,16 +85,19 @@ def score_track(detector: Detector, track: Track) -> TrackScores:
     scaled = detector.scale(frames.values, known)
     ends = np.flatnonzero(frames.coverage == Coverage.COMPLETE)
     raw = np.full(len(frames), np.nan)
+    spread = np.full(len(frames), np.nan)
     shares = np.full((len(frames), len(detector.sensors)), np.nan)
     for start in range(0, len(ends), 1024):
         batch = ends[start : start + 1024]
         windows = scaled[batch[:, None] + np.arange(1 - window, 1)]
         scores = detector.score_windows(windows, known)
         raw[batch], shares[batch] = scores.raw, scores.shares
+        if scores.spread is not None:
+            spread[batch] = scores.spread
     verdicts = Decision(detector.rule).step(
         np.zeros(len(frames), np.int64), frames.tick, raw, frames.broken
     )
-    return TrackScores(track, raw, shares, verdicts)
+    return TrackScores(track, raw, shares, verdicts, spread)
 
 
 Metrics = dict[str, float | int | None]

@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Fold, Head, calibrate, calibration_specs
+from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
-from models.frame import SECOND
+from models.families.ensemble import Ensemble
+from models.families.network import Network
+from models.frame import SECOND, Floats
 from models.manifest import (
     CalibrationSpec,
     DataSpec,
@@ -118,15 +121,13 @@ def _trained(
         checkpoints,
     )
     final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress, checkpoints)
-    calibrated = calibrate(
-        [
-            Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
-            for fold, split in zip(folds, the.folds, strict=True)
-        ],
-        the.frames,
-        the.grid,
-        head,
-    )
+    networks = [fold.network for fold in folds]
+    if isinstance(final.network, Ensemble):
+        units = _units(the, folds, head)
+        for network in (final.network, *networks):
+            cast(Ensemble, network).settle(units, head.tail)
+    head = replace(head, scaled=final.network.scaled)
+    calibrated = calibrate(_held_out(the, folds, networks), the.frames, the.grid, head)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
     return _Trained(folds, final, specs)
 
@@ -157,6 +158,27 @@ def _on_all(
         epochs=[int(part) for part in epochs],
         checkpoint=checkpoints and checkpoints / "all",
     )
+
+
+def _held_out(the: Plan, folds: list[Fitted], networks: Sequence[Network]) -> list[Fold]:
+    return [
+        Fold(TorchRuntime(network), fold.center, fold.spread, split)
+        for network, fold, split in zip(networks, folds, the.folds, strict=True)
+    ]
+
+
+def _units(the: Plan, folds: list[Fitted], head: Head) -> list[Floats]:
+    """For each member of the folds' ensembles, the error of each sensor at its own threshold.
+
+    Every window is scaled as its own asset is; the thresholds of all are for the mean square.
+    """
+    units: list[Floats] = []
+    for members in zip(*(fold.network.parts() for fold in folds), strict=True):
+        own = replace(head, score="mean-square", scaled=members[0].scaled)
+        held_out = _held_out(the, folds, members)
+        found = calibrate_once(held_out, the.frames, the.grid, own, the.frames.row)
+        units.append(found.statistics.scale * found.threshold.value)
+    return units
 
 
 def _mean_loss(folds: list[Fitted]) -> float:

@@ -14,11 +14,15 @@ from models.running import LONGEST, Condition, ConditionError
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
 LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
 
+LONGEST_LIST = 64  # layers or members of a network
+
 # The calibration of assets that have none of their own.
 DEFAULT = "default"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Words = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
+Numbers = Annotated[tuple[int, ...], Field(max_length=LONGEST_LIST)]
 
 
 class _Strict(BaseModel):
@@ -115,7 +119,7 @@ class Manifest(_Strict):
     created: AwareDatetime
     name: str
     model: str
-    parameters: dict[str, int | float | str | tuple[int, ...]]
+    parameters: dict[str, int | float | str | Numbers | Words]
     sensors: list[SensorSpec] = Field(min_length=1)
     period_ns: int = Field(gt=0, le=LONGEST_PERIOD)
     window: int = Field(ge=2, le=LONGEST_WINDOW)

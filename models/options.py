@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
+import torch
+
 from models.detector import Score
 from models.families import FAMILIES
 from models.plan import Request, Settings
@@ -21,11 +23,10 @@ RANGES: dict[str, Range] = {
 }
 OVER_0: Range = ("over 0", lambda number: number > 0)
 LARGEST = 1e9
-KINDS: dict[type, str] = {
-    int: "a whole number",
-    float: "a number",
-    tuple: "a list of whole numbers such as [128,32]",
-    str: "a word",
+KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a word"}
+LISTS: dict[type, str] = {
+    int: "a list of whole numbers such as [128,32]",
+    str: 'a list of words such as ["pca","lstm"]',
 }
 
 
@@ -56,6 +57,9 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
             elif key in family:
                 change = {key: _value(key, text, family[key])}
                 request = replace(request, parameters={**request.parameters, **change})
+                # Without memory for its weights: only to hear whether it takes the value.
+                with torch.device("meta"):
+                    FAMILIES[request.model](8, 1, **request.parameters)
             else:
                 request = replace(request, **{key: _value(key, text, getattr(request, key))})
         except ValueError as error:
@@ -65,23 +69,25 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
 
 def _value(key: str, text: str, default: object) -> Any:
     """A value of the default's kind; the message of its ValueError says what was wanted."""
-    kind = type(default)
-    if kind is str:
+    if isinstance(default, str):
         if key == "score" and text not in get_args(Score):
             raise ValueError(f"one of {', '.join(get_args(Score))}")
         return text
+    wants_list = isinstance(default, tuple)
+    kind = type(cast(tuple[object, ...], default)[0]) if wants_list else type(default)
     try:
         found: Any = json.loads(text)
     except ValueError:
         found = None
-    is_list = isinstance(found, list)
-    numbers = cast(list[Any], found) if is_list else [found]
-    allowed = (int, float) if kind is float else (int,)
-    if is_list != (kind is tuple) or any(type(number) not in allowed for number in numbers):
-        raise ValueError(KINDS[kind])
+    items = cast(list[Any], found) if isinstance(found, list) else [found]
+    allowed = (int, float) if kind is float else (kind,)
+    if isinstance(found, list) != wants_list or any(type(item) not in allowed for item in items):
+        raise ValueError((LISTS if wants_list else KINDS)[kind])
+    if kind is str:
+        return tuple(items)
     wanted, holds = RANGES.get(key, OVER_0)
-    if not numbers or not all(holds(number) and number <= LARGEST for number in numbers):
+    if not items or not all(holds(number) and number <= LARGEST for number in items):
         raise ValueError(wanted)
-    if kind is tuple:
-        return tuple(numbers)
-    return float(numbers[0]) if kind is float else numbers[0]
+    if wants_list:
+        return tuple(items)
+    return float(items[0]) if kind is float else items[0]

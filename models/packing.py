@@ -11,7 +11,7 @@ from models import baseline, bundle, golden
 from models.families.network import Network
 from models.manifest import Manifest
 from models.plan import Plan
-from models.runtime import OnnxRuntime, TorchRuntime
+from models.runtime import OUTPUTS, OnnxRuntime, TorchRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,17 @@ def export(network: Network) -> bytes:
     """The network as ONNX, with any number of windows."""
     buffer = io.BytesIO()
     example = torch.zeros(2, network.window, network.sensors)
-    names = ("windows", "expected", "error")
+    outputs = OUTPUTS[: len(network.eval()(example))]
     with warnings.catch_warnings():
         # The exporter that is fast and writes the LSTM operator warns that it is the old one.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(),
+            network,
             (example,),
             buffer,  # pyright: ignore[reportArgumentType] # only the other exporter wants a path
             dynamo=False,
-            input_names=names[:1],
-            output_names=names[1:],
-            dynamic_axes={name: {0: "windows_count"} for name in names},
+            input_names=["windows"],
+            output_names=outputs,
+            dynamic_axes={name: {0: "windows_count"} for name in ("windows", *outputs)},
         )
     return buffer.getvalue()

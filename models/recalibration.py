@@ -51,6 +51,8 @@ def recalibrate(
         manifest.tail,
         Rule(**manifest.rule.model_dump()),
         false_alarms_per_day or default.threshold.requested_per_day,
+        # Only of errors on a scale of their own the normal size is exactly 1, in every sensor.
+        set(default.error_scale) == {1.0},
     )
     center, spread = scalings(normal, the.ends, grid.window)
 

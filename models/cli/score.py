@@ -43,8 +43,11 @@ def score(
         with writing(out), draft.open("w", newline="") as file:
             lines = csv.writer(file, lineterminator="\n")
             shares = [f"share:{sensor}" for sensor in detector.sensors]
-            lines.writerow(["timestamp", "asset", "score", "raw", "alert", *shares])
-            for scores in score_recordings(detector, recordings):
+            found = score_recordings(detector, recordings)
+            # Only an ensemble's members have scores that may differ.
+            spread = ["spread"] if any((scores.spread >= 0).any() for scores in found) else []
+            lines.writerow(["timestamp", "asset", "score", "raw", "alert", *shares, *spread])
+            for scores in found:
                 track, frames = scores.track, scores.track.frames
                 stamps = recordings[track.recording].stamps
                 for index in range(len(frames)):
@@ -58,6 +61,7 @@ def score(
                             _number(scores.raw[index]),
                             int(scores.verdicts.anomalous[index]),
                             *(_number(share) for share in scores.shares[index]),
+                            *(_number(scores.spread[index]) for _ in spread),
                         ]
                     )
         with writing(out):

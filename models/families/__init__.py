@@ -6,6 +6,7 @@ Imported only where networks are trained or run in torch; the daemon never does.
 from collections.abc import Callable
 from typing import Final
 
+from models.families.ensemble import Ensemble
 from models.families.lstm import LstmAutoencoder
 from models.families.network import Network
 from models.families.pca import WindowPca
@@ -16,4 +17,5 @@ FAMILIES: Final[dict[str, Callable[..., Network]]] = {
     "pca": WindowPca,
     "stacked": StackedAutoencoder,
     "lstm": LstmAutoencoder,
+    "ensemble": Ensemble,
 }

@@ -19,15 +19,15 @@ from models.detector import (
 )
 from models.frame import SECOND, Float32s, Floats, Grid
 from models.packing import Fit
-from models.runtime import OnnxRuntime
+from models.runtime import OnnxRuntime, Outputs
 from tests.models.plant import fitted, recording, request, values
 
 WINDOW, SENSORS = 6, 3
 
 
-def zero_runtime(windows: Float32s) -> tuple[Float32s, Float32s]:
+def zero_runtime(windows: Float32s) -> Outputs:
     """A network that expects 0 of every scaled sensor."""
-    return np.zeros_like(windows), np.square(windows)
+    return Outputs(np.zeros_like(windows), np.square(windows))
 
 
 def detector(score: Score = "mean-square") -> Detector:

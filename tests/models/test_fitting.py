@@ -234,6 +234,7 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
         ("stride=0", "wanted over 0"),
         ("epoch_windows=0.5", "wanted a whole number"),
         ("clip_norm=0", "wanted over 0"),
+        ('hidden=["a"]', "wanted a list of whole numbers"),
         ("hidden=64", "wanted a list of whole numbers"),
         ("hidden=[64, 1.5]", "wanted a list of whole numbers"),
         ('hidden=[64, "a"]', "wanted a list of whole numbers"),

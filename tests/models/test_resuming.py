@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_version_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit("stacked", tmp_path / "fold")
-    monkeypatch.setattr("models.checkpoint.version", lambda name: f"{name} of next year")
+    monkeypatch.setattr("models.checkpoint.version", str.upper)
 
     assert fit("stacked", tmp_path / "fold")[1][0] == 1
 

@@ -11,6 +11,7 @@ from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.frame import SECOND, Float32s, Grid
 from models.running import Condition
+from models.runtime import Outputs
 from monitor.alert import Alert, cloudevent
 from monitor.config import AlertsConfig, SensorConfig, StreamConfig
 from monitor.reading import AssetTable, Message, MessageOutcome, Readings
@@ -33,10 +34,10 @@ class Network:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, windows: Float32s) -> tuple[Float32s, Float32s]:
+    def __call__(self, windows: Float32s) -> Outputs:
         self.batches.append(len(windows))
         expected = np.zeros_like(windows) + windows.sum(axis=1, keepdims=True)
-        return expected, np.where(np.abs(windows) > 1e5, np.nan, np.abs(windows))
+        return Outputs(expected, np.where(np.abs(windows) > 1e5, np.nan, np.abs(windows)))
 
 
 def detector(
