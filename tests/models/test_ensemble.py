@@ -20,7 +20,7 @@ from models.evaluation import score_recordings
 from models.families.ensemble import Ensemble
 from models.families.lstm import LstmAutoencoder
 from models.families.network import Network
-from models.frame import Floats
+from models.frame import Bools, Floats
 from models.manifest import Manifest
 from models.options import with_options
 from models.packing import export
@@ -263,7 +263,7 @@ def test_score_writes_the_spread_of_an_ensemble_and_of_nothing_else(
 # What an ensemble is for
 
 
-def auc(label: Floats, raw: Floats) -> float:
+def auc(label: Bools, raw: Floats) -> float:
     order = np.argsort(raw)
     rank = np.empty(len(raw))
     rank[order] = np.arange(1, len(raw) + 1)
