@@ -28,12 +28,12 @@ from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.evaluation import Judged, evaluate, judged, score_track
 from models.families import FAMILIES
-from models.fitting import Plan, Request
 from models.frame import SECOND, Float32s
 from models.options import with_options
+from models.plan import Plan, Request, Settings, plan
 from models.recording import Recording, read, tracks_of
+from models.split import TrainingError, scalings
 from models.threshold import false_alarms_per_day
-from models.training import Settings, TrainingError, scaling
 from tests.benchmarks._table import Z2, Result, show
 
 MODELS = Path(fitting.__file__).parent
@@ -181,7 +181,7 @@ def run(machine: Machine, family: str, request: Request) -> Result:
     }
     began = time.process_time()
     try:
-        the = fitting.plan([normal], request)
+        the = plan([normal], request)
         detector = z2(the, normal.sensors) if family == Z2 else fitted(normal, the, request)
     except TrainingError as error:
         return {**result, "error": str(error)}
@@ -207,9 +207,9 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
 
     Its alarms come from the same rule, its threshold from the rows it is scaled with.
     """
-    center, spread = scaling(the.values, the.ends, the.grid.window)
-    none = np.zeros(len(sensors))
-    calibration = Calibration(center, spread, none + 1, none, none, 1.0, 0.0, 0.0)
+    center, spread = scalings(the.frames, the.ends, the.grid.window)
+    one, none = np.ones(1), np.zeros(1)
+    calibration = Calibration((), center, spread, np.ones_like(center), one, none, none)
     rule = Rule()
     made = Detector(
         name=Z2,
@@ -224,12 +224,12 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
         calibration=calibration,
         runtime=squared,
     )
-    raw = made.scale(the.values[the.ends]).astype(np.float64)
+    raw = made.scale(the.frames.values[the.ends]).astype(np.float64)
     series = smoothed(np.square(raw).mean(axis=1), the.ends, rule)
     threshold = false_alarms_per_day(
         series, rule, the.grid.period / SECOND, the.grid.window, Request().false_alarms_per_day
     )
-    return replace(made, calibration=replace(calibration, threshold=threshold.value))
+    return replace(made, calibration=replace(calibration, threshold=one * threshold.value))
 
 
 def squared(windows: Float32s) -> tuple[Float32s, Float32s]:
