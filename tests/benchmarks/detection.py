@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,9 +31,11 @@ from models.frame import SECOND, Float32s
 from models.options import with_options
 from models.plan import Plan, Request, Settings, plan
 from models.recording import Recording, read, tracks_of
+from models.runtime import Outputs
 from models.split import TrainingError, scalings
 from models.threshold import false_alarms_per_day
 from tests.benchmarks._table import Z2, Result, show
+from tests.models.plant import quiet
 
 MODELS = Path(fitting.__file__).parent
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -196,7 +197,7 @@ def run(machine: Machine, family: str, request: Request) -> Result:
 
 def fitted(normal: Recording, the: Plan, request: Request) -> Detector:
     """The detector of a bundle, as the daemon loads it."""
-    done = fitting.fit([normal], request, the, request.model, 0, lambda *_: None)
+    done = fitting.fit([normal], request, the, request.model, 0, quiet)
     with tempfile.TemporaryDirectory() as folder:
         fitting.save(done, Path(folder) / "bundle", force=False)
         return bundle.load(Path(folder) / "bundle")
@@ -232,9 +233,9 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
     return replace(made, calibration=replace(calibration, threshold=one * threshold.value))
 
 
-def squared(windows: Float32s) -> tuple[Float32s, Float32s]:
+def squared(windows: Float32s) -> Outputs:
     """The runtime of a network that expects every sensor at its center."""
-    return np.zeros_like(windows), np.square(windows)
+    return Outputs(np.zeros_like(windows), np.square(windows))
 
 
 def frames_to_judge(detector: Detector, recording: Recording, after: int) -> Judged:

@@ -18,13 +18,14 @@ from sklearn.metrics import fbeta_score, precision_recall_curve, precision_score
 from sklearn.metrics import roc_auc_score
 
 from models.calibration import Fold, error_statistics, errors
+from models.descent import Descent
 from models.detector import mahalanobis
 from models.frame import Bools, Floats, Ints
 from models.plan import Settings
 from models.recording import read
 from models.runtime import TorchRuntime
-from models.split import NormalFrames, Split
-from models.training import train
+from models.split import NormalFrames, Split, scalings
+from models.training import build
 
 KEOGH = Path(__file__).parents[3] / "shared" / "data" / "keogh"
 HIDDEN = 40  # c
@@ -60,8 +61,8 @@ class Model:
     def rebuilt(self, ends: Ints) -> Floats:
         """What the network expects of some windows, in the series' units (windows, L, sensors)."""
         frames = self.series.scale(self.fold.center, self.fold.spread)
-        expected, _ = self.fold.run(frames[ends[:, None] + np.arange(1 - self.window, 1)])
-        return expected * self.fold.spread[0] + self.fold.center[0]
+        found = self.fold.run(frames[ends[:, None] + np.arange(1 - self.window, 1)])
+        return found.expected * self.fold.spread[0] + self.fold.center[0]
 
 
 def learn(
@@ -77,14 +78,19 @@ def learn(
     """Train on the windows that end at `sn`; `vn1` ends the training and gives the statistics."""
     torch.set_num_threads(1)
     series = NormalFrames(values, np.zeros(len(values), np.int64))
-    split = Split(sn, vn1, vn1)
+    center, spread = scalings(series, sn, window)
+    frames = torch.from_numpy(series.scale(center, spread))
     parameters = {"hidden": hidden, "teacher_forcing": teacher_forcing}
-    fitted = train("lstm", parameters, series, window, split, settings, lambda _: None)
-    fold = Fold(TorchRuntime(fitted.network), fitted.center, fitted.spread, split)
+    network, generator = build("lstm", window, series.sensors, parameters, settings.seed)
+    descent = Descent(network, frames, sn, vn1, settings.epochs, settings, generator)
+    while not descent.over:
+        descent.advance()
+    descent.finish()
+    fold = Fold(TorchRuntime(network), center, spread, Split(sn, vn1, vn1))
     known = error_statistics([errors(fold, series, vn1, window, 0)], "mahalanobis", window)
     assert known.mean is not None
     assert known.precision is not None
-    found = (fitted.epochs, fitted.validation_loss)
+    found = (descent.best_epoch, descent.best_loss)
     return Model(series, window, fold, known.mean, known.precision, *found)
 
 
