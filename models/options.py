@@ -19,6 +19,7 @@ RANGES: dict[str, Range] = {
     "max_hold": ("0 or more", lambda number: number >= 0),
     "max_held": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "denoise": ("0 or more", lambda number: number >= 0),
+    "teacher_forcing": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "variance": ("over 0 and at most 1", lambda number: 0 < number <= 1),
 }
 OVER_0: Range = ("over 0", lambda number: number > 0)

@@ -18,10 +18,16 @@ class LstmAutoencoder(Network):
 
     Args:
         hidden: units of encoder and decoder (c).
+        teacher_forcing: its weight in the training loss; the rest is for the decoder that reads
+            its own predictions. Where one frame tells the next, as in long smooth windows, a
+            forced decoder learns to copy and only the latter rebuilds anything.
     """
 
-    def __init__(self, window: int, sensors: int, hidden: int = 64) -> None:
+    def __init__(
+        self, window: int, sensors: int, hidden: int = 64, teacher_forcing: float = 1.0
+    ) -> None:
         super().__init__(window, sensors)
+        self.teacher_forcing = teacher_forcing
         self.encoder = nn.LSTM(sensors, hidden, batch_first=True)
         self.decoder = nn.LSTM(sensors, hidden, batch_first=True)
         self.output = nn.Linear(hidden, sensors)
@@ -65,7 +71,7 @@ class LstmAutoencoder(Network):
             has_biases=True,
             num_layers=1,
             dropout=0.0,
-            train=False,
+            train=self.training,
             bidirectional=False,
             batch_first=True,
         )  # (N, L-1, c)
@@ -77,10 +83,16 @@ class LstmAutoencoder(Network):
         return self.decode(self.encode(windows), self.window)
 
     def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
-        """Mean squared error under teacher forcing."""
+        """Mean squared error, under teacher forcing and without it."""
         del generator, objective
         target = windows.flip(1)  # (N, L, m), newest frame first
-        hidden, cell = self.encode(windows)
-        rest, _ = self.decoder(target[:, :-1], (hidden, cell))  # (N, L-1, c)
-        states = torch.cat((hidden.transpose(0, 1), rest), dim=1)  # (N, L, c)
-        return (self.output(states) - target).square().mean()
+        state = self.encode(windows)
+        loss = windows.new_zeros(())
+        if self.teacher_forcing > 0:
+            rest, _ = self.decoder(target[:, :-1], state)  # (N, L-1, c)
+            states = torch.cat((state[0].transpose(0, 1), rest), dim=1)  # (N, L, c)
+            loss = self.teacher_forcing * (self.output(states) - target).square().mean()
+        if self.teacher_forcing < 1:
+            free = (self.decode(state, self.window) - windows).square().mean()
+            loss = loss + (1 - self.teacher_forcing) * free
+        return loss

@@ -41,16 +41,21 @@ class WindowPca(Network):
         """Find the components of training windows (N, L, m), in float64."""
         flat = windows.flatten(1).double()  # (N, L*m)
         mean = flat.mean(0)
-        scatter = (flat - mean).T @ (flat - mean)  # (L*m, L*m)
-        variance, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(scatter))  # ascending
-        variance, vectors = variance.flip(0).clamp_min(0), vectors.flip(1)
+        # What never moves has no part in any component: command flags are often most of a window.
+        moves = (flat != flat[0]).any(0)  # (L*m,)
+        moves[0] |= ~moves.any()
+        moving = (flat - mean)[:, moves]  # (N, moving)
+        variance, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(moving.T @ moving))
+        variance, vectors = variance.flip(0).clamp_min(0), vectors.flip(1)  # largest first
         short = variance.cumsum(0) < self.variance * variance.sum()
         code = min(int(short.sum()) + 1, len(variance) - 1 or 1)
         vectors = vectors[:, :code]
         # A component's sign is arbitrary; fix it so that equal data give equal weights.
         largest = vectors.abs().argmax(0)
         vectors = vectors * vectors[largest, torch.arange(code)].sign()
-        self._set(mean.float(), vectors.float())
+        components = torch.zeros(len(mean), code)  # (L*m, code)
+        components[moves] = vectors.float()
+        self._set(mean.float(), components)
 
     def reconstruct(self, windows: Tensor) -> Tensor:
         """Projection on the components (N, L, m)."""

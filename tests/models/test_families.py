@@ -169,6 +169,19 @@ def test_pca_of_constant_windows_expects_the_constant() -> None:
     assert net.components.shape == (16, 1)
 
 
+def test_a_sensor_that_never_moves_leaves_pca_as_it_is_without_it() -> None:
+    given = torch.from_numpy(windows(300, 10, 3))
+    flags = given.clone()
+    flags[:, :, 1] = 0.7
+    one, other = WindowPca(10, 3), WindowPca(10, 2)
+    one.prepare(flags)
+    other.prepare(given[:, :, [0, 2]])
+
+    with torch.no_grad():
+        torch.testing.assert_close(one(given)[0][:, :, [0, 2]], other(given[:, :, [0, 2]])[0])
+        assert (one(given)[0][:, :, 1] == 0.7).all()
+
+
 def test_stacked_mirrors_its_layers_around_the_code() -> None:
     layers = [
         (layer.in_features, layer.out_features)
