@@ -12,6 +12,7 @@ from models.decision import Decision, Verdicts
 from models.detector import Detector
 from models.frame import SECOND, Bools, Coverage, Floats, Grid
 from models.recording import Recording, Track, tracks_of
+from models.selection import Selection
 from models.spans import delays_of, events_of, spans_of, touches
 from models.threshold import DAY
 
@@ -221,18 +222,12 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
     return 2 * one * other / (one + other) if one + other else 0.0
 
 
-def rows_seen(
-    recording: Recording, asset: int, trained: Sequence[tuple[str, tuple[int, int]]]
-) -> int:
+def rows_seen(recording: Recording, asset: int, trained: Sequence[tuple[str, Selection]]) -> int:
     """How many of an asset's rows a bundle was trained on, told by the file's hash.
 
     Args:
         recording: the file.
         asset: index into its assets.
-        trained: hash and half-open range of rows of each file trained on.
+        trained: hash of each file trained on, and what of it.
     """
-    seen = np.zeros(recording.rows[1] - recording.rows[0], bool)
-    for sha256, (start, end) in trained:
-        if sha256 == recording.sha256:
-            seen[max(0, start - recording.rows[0]) : max(0, end - recording.rows[0])] = True
-    return int((seen & (recording.asset == asset)).sum())
+    return int((recording.within(trained) & (recording.asset == asset)).sum())

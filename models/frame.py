@@ -235,15 +235,11 @@ class Framer:
         return Frames(asset, tick, values, age, coverage, run)
 
 
-def frames_of(asset: Ints, time: Ints, values: Floats, grid: Grid) -> Frames:
+def frames_of(asset: Ints, time: Ints, values: Floats, grid: Grid) -> tuple[Frames, Intake]:
     """All frames of a recording, sorted by asset and tick; arguments as in `Framer.step`."""
     framer = Framer(grid, values.shape[1])
-    early, _ = framer.step(asset, time, values)
+    early, intake = framer.step(asset, time, values)
     late = framer.finish()
     order = np.lexsort((np.r_[early.tick, late.tick], np.r_[early.asset, late.asset]))
-    return Frames(
-        *(
-            np.concatenate((getattr(early, name), getattr(late, name)))[order]
-            for name in Frames.__slots__
-        )
-    )
+    parts = ((getattr(early, name), getattr(late, name)) for name in Frames.__slots__)
+    return Frames(*(np.concatenate(both)[order] for both in parts)), intake

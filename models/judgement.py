@@ -19,6 +19,7 @@ from models.evaluation import (
 )
 from models.frame import Floats, Grid
 from models.recording import Recording, tracks_of
+from models.selection import Selection
 
 # Of fewer files an interval would say nothing.
 LEAST_FILES = 3
@@ -109,7 +110,7 @@ def judge(
     detector: Detector,
     baseline: Detector | None,
     recordings: Sequence[Recording],
-    trained: Sequence[tuple[str, tuple[int, int]]],
+    trained: Sequence[tuple[str, Selection]],
     progress: Progress,
 ) -> Judgement:
     """Score recordings with a detector and its baseline and judge both.
@@ -118,7 +119,7 @@ def judge(
         detector: the bundle's.
         baseline: its window PCA; the detector itself where that is one.
         recordings: of the detector's sensors.
-        trained: hash and rows of each file the bundle was trained on.
+        trained: hash of each file and what of it the bundle was trained on.
         progress: called after each track.
     """
     tracks = tracks_of(recordings, detector.grid)

@@ -8,7 +8,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from models.detector import Score
 from models.frame import SECOND, Grid
+from models.recording import Recording
 from models.running import LONGEST, Condition, ConditionError
+from models.selection import Selection, Stretch
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
@@ -74,12 +76,51 @@ class CalibrationSpec(_Strict):
     threshold: ThresholdSpec
 
 
+class StretchSpec(_Strict):
+    """A time that was left out, as `models.selection.Stretch` describes it."""
+
+    asset: str
+    start_ns: int
+    end_ns: int
+    why: str
+    rows: Count
+
+
 class DataSpec(_Strict):
-    """A file the detector was trained on."""
+    """A file the detector was trained on, and what of it, as `models.selection` describes it."""
 
     file: str
     sha256: str
     rows: tuple[Count, Count]
+    span_ns: tuple[int | None, int | None] = (None, None)
+    assets: tuple[str, ...] = ()
+    excluded: tuple[StretchSpec, ...] = ()
+
+    @classmethod
+    def of(cls, recording: Recording) -> Self:
+        """What was used of a recording."""
+        selection = recording.selection
+        return cls(
+            file=recording.path.name,
+            sha256=recording.sha256,
+            rows=recording.rows,
+            span_ns=selection.span,
+            assets=selection.assets,
+            excluded=tuple(
+                StretchSpec(
+                    asset=one.asset, start_ns=one.start, end_ns=one.end, why=one.why, rows=one.rows
+                )
+                for one in selection.excluded
+            ),
+        )
+
+    @property
+    def selection(self) -> Selection:
+        """The rows that were used."""
+        excluded = (
+            Stretch(one.start_ns, one.end_ns, one.asset, one.why, one.rows) for one in self.excluded
+        )
+        return Selection(self.rows, self.span_ns, self.assets, tuple(excluded))
 
 
 class TrainingSpec(_Strict):
@@ -90,6 +131,7 @@ class TrainingSpec(_Strict):
     epochs: Count
     windows: Count
     windows_left_out: dict[str, Count]
+    rows_left_out: dict[str, Count] = {}
     kept_ratio: float
     folds: Count
     validation_loss: float

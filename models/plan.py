@@ -1,5 +1,6 @@
 """What to fit, and the data as they will be used: framed, sifted and split."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,7 @@ class Plan:
         frames: all their frames.
         ends: frame index of the end of every window that may be trained on.
         left_out: windows left out, by reason.
+        rows_left_out: rows of which no frame was made, by reason.
     """
 
     grid: Grid
@@ -88,6 +90,7 @@ class Plan:
     frames: NormalFrames
     ends: Ints
     left_out: dict[str, int]
+    rows_left_out: dict[str, int]
     folds: list[Split]
 
     @property
@@ -126,7 +129,7 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     tracks = tracks_of(recordings, grid)
     rows = sum(len(recording.time) for recording in recordings)
     ends: list[Ints] = []
-    left_out = {"gap": 0, "held": 0, "idle": 0, "labelled": 0}
+    left_out = {"gap": 0, "held": 0, "idle": 0, "excluded": 0, "labelled": 0}
     start = 0
     for track in tracks:
         coverage = track.frames.coverage
@@ -136,6 +139,8 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
         left_out["gap"] += int((coverage == Coverage.GAP).sum())
         left_out["held"] += int((coverage == Coverage.HELD).sum())
         left_out["idle"] += int((coverage == Coverage.IDLE).sum())
+        after_excluded = (coverage == Coverage.WARMING) & (track.part > 0)
+        left_out["excluded"] += int(after_excluded.sum())
         left_out["labelled"] += len(complete) - len(normal)
         ends.append(normal + start)
         start += len(coverage)
@@ -150,7 +155,21 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     frames = _frames(tracks, by_asset=by_asset or many or any(r.has_assets for r in recordings))
     tick = np.concatenate([track.frames.tick for track in tracks])
     folds = splits(together, tick[together], frames.row[together], window)
-    return Plan(grid, tracks, frames, together, left_out, folds)
+    return Plan(
+        grid, tracks, frames, together, left_out, _rows_left_out(recordings, tracks, grid), folds
+    )
+
+
+def _rows_left_out(
+    recordings: Sequence[Recording], tracks: Sequence[Track], grid: Grid
+) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for recording in recordings:
+        for one in recording.selection.excluded:
+            found[f"excluded ({one.why})" if one.why else "excluded"] += one.rows
+    late = f"out of order by more than {grid.default_lateness / SECOND:g} s"
+    found[late] = sum(track.late for track in tracks)
+    return dict(+found)
 
 
 def _frames(tracks: Sequence[Track], *, by_asset: bool) -> NormalFrames:

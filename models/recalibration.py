@@ -70,9 +70,7 @@ def recalibrate(
             "created": datetime.fromtimestamp(now // SECOND, UTC),
             "calibrations": renewed(detector.runtime, manifest.calibrations),
             "baseline": (pca := manifest.baseline) and renewed(runtime_of(manifest, files), pca),
-            "calibration_data": [
-                DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings
-            ],
+            "calibration_data": [DataSpec.of(one) for one in recordings],
         }
     )
     if not normal.assets:

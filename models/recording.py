@@ -1,37 +1,36 @@
 """Recordings: CSV files of readings at their own times, one row per asset and time."""
 
-import csv
-import gzip
 import hashlib
-import io
-import math
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from models.frame import SECOND, Codes, Floats, Frames, Grid, Ints, frames_of
+from models.frame import Arrival, Bools, Codes, Floats, Frames, Grid, Ints, frames_of
+from models.selection import EVERYTHING, Range, Selection
+from models.tables import CsvTable, RecordingError, Table
+from models.timestamps import EARLIEST, LATEST, iso, timestamp_ns
 
-MISSING = frozenset({"", "nan", "null", "none", "na", "n/a"})
+__all__ = [
+    "EARLIEST",
+    "LATEST",
+    "Recording",
+    "RecordingError",
+    "Track",
+    "asset_of",
+    "find",
+    "iso",
+    "read",
+    "timestamp_ns",
+    "tracks_of",
+    "usual_period",
+]
+
 NOT_SENSORS = frozenset({"timestamp", "asset", "label"})
 IGNORED_BY_DEFAULT = ("changepoint",)
-_EPOCH = re.compile(r"(-?[0-9]{1,11})(?:\.([0-9]+))?(?:[eE]\+?0+)?")
-_ISO = re.compile(
-    r"(\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(?::?\d\d)?)(?:[.,](\d+))?"
-    r"(Z|[+-]\d\d(?::?\d\d)?)?",
-    re.ASCII,
-)
-_START = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.csv(\.gz)?")
-EARLIEST, LATEST = 0, 4_102_444_800 * SECOND  # 1970 to 2100: doubled ticks stay within int64
-
-
-class RecordingError(ValueError):
-    """A recording that cannot be read: one message naming the file, the place and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Recording:
         label: 1 = anomalous, shape (rows,); None where the file has no labels.
         rows: the half-open range of the file's data rows that was read.
         has_assets: whether the file itself names its assets.
+        selection: what of these rows is here.
+        number: of each row in the file, shape (rows,); None = all of `rows`.
     """
 
     path: Path
@@ -63,60 +64,40 @@ class Recording:
     label: Codes | None
     rows: tuple[int, int]
     has_assets: bool = False
+    selection: Selection = EVERYTHING
+    number: Ints | None = None
 
-    def of(self, assets: Sequence[str]) -> "Recording":
-        """The rows of some assets alone."""
-        kept = tuple(name for name in self.assets if name in assets)
-        index = np.array([kept.index(name) if name in kept else -1 for name in self.assets])
-        row = np.flatnonzero(index[self.asset] >= 0)
+    def select(self, selection: Selection) -> "Recording":
+        """The rows that are used, and the assets that have any."""
+        kept, concerned = self._sift(selection)
+        row = np.flatnonzero(kept)
+        present = np.flatnonzero(np.bincount(self.asset[row], minlength=len(self.assets)))
         return replace(
             self,
-            assets=kept,
-            asset=index[self.asset[row]],
+            assets=tuple(self.assets[index] for index in present.tolist()),
+            asset=np.searchsorted(present, self.asset[row]),
             time=self.time[row],
-            stamps=tuple(self.stamps[i] for i in row.tolist()),
+            stamps=tuple(self.stamps[index] for index in row.tolist()),
             values=self.values[row],
             label=None if self.label is None else self.label[row],
+            selection=concerned,
+            number=self._numbers[row],
         )
 
+    def within(self, used: Sequence[tuple[str, Selection]]) -> Bools:
+        """Which rows are among those used of some files, known by their sha256, shape (rows,)."""
+        found = np.zeros(len(self.time), bool)
+        for sha256, selection in used:
+            if sha256 == self.sha256:
+                found |= self._sift(selection)[0]
+        return found
 
-def timestamp_ns(text: str) -> int:
-    """A timestamp to integer nanoseconds since the epoch.
+    def _sift(self, selection: Selection) -> tuple[Bools, Selection]:
+        return selection.sift(self._numbers, self.time, self.asset, self.assets)
 
-    Args:
-        text: ISO 8601 with offset or Z, or seconds since the epoch, with any fraction.
-
-    Raises:
-        ValueError: if it is neither, has no offset, or lies outside the years 1970 to 2100.
-    """
-    text = text.strip()
-    if number := _EPOCH.fullmatch(text):
-        fraction = (number[2] or "")[:9].ljust(9, "0")
-        time = int(number[1]) * SECOND + int(fraction) * (-1 if text.startswith("-") else 1)
-    else:
-        found = _ISO.fullmatch(text.upper())
-        try:
-            moment = datetime.fromisoformat(found[1] + (found[3] or "")) if found else None
-        except ValueError:
-            moment = None
-        if found is None or moment is None:
-            raise ValueError("wanted ISO 8601 with an offset or Z, or seconds since the epoch")
-        if moment.tzinfo is None:
-            raise ValueError("has no offset; wanted one, such as Z or +01:00")
-        since = moment - _START
-        # The standard library stops at microseconds.
-        fraction = found[2][:9].ljust(9, "0") if found[2] else "0"
-        time = (since.days * 86_400 + since.seconds) * SECOND + int(fraction)
-    if not EARLIEST <= time < LATEST:
-        raise ValueError("lies outside the years 1970 to 2100")
-    return time
-
-
-def iso(time: int) -> str:
-    """Nanoseconds since the epoch as ISO 8601 in UTC, to the second or as fine as needed."""
-    moment = datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f"{time % SECOND:09d}".rstrip("0")
-    return f"{moment}.{fraction}Z" if fraction else f"{moment}Z"
+    @property
+    def _numbers(self) -> Ints:
+        return np.arange(*self.rows) if self.number is None else self.number
 
 
 def find(data: Iterable[Path]) -> list[Path]:
@@ -144,7 +125,7 @@ def read(
     *,
     sensors: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
-    rows: tuple[int | None, int | None] = (None, None),
+    rows: Range = (None, None),
 ) -> Recording:
     """Read one CSV file.
 
@@ -158,86 +139,57 @@ def read(
         RecordingError: if the file is no recording, or lacks a sensor.
     """
     data = path.read_bytes()
-    try:
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-        lines = csv.reader(io.StringIO(text, newline=""))
-        numbered = [(lines.line_num, line) for line in lines if line]
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise RecordingError(f"{path}: is no UTF-8 CSV file ({error})") from None
-    header = [name.strip() for name in numbered[0][1]] if numbered else []
+    table = CsvTable(path, data, rows)
+    names = _sensors(path, table, sensors, ignore)
+    time, stamps = table.times("timestamp")
+    values = np.column_stack([table.numbers(name) for name in names])
+    if np.isinf(values).any():
+        row, column = (int(index[0]) for index in np.nonzero(np.isinf(values)))
+        raise RecordingError(
+            f"{path}: {table.place(row)}, column {names[column]!r}: infinity is no reading"
+        )
+    has_assets = "asset" in table.header
+    owners = table.texts("asset") if has_assets else [asset_of(path)] * len(time)
+    if "" in owners:
+        raise RecordingError(f"{path}: {table.place(owners.index(''))}, asset: is empty")
+    assets = {name: index for index, name in enumerate(dict.fromkeys(owners))}
+    return Recording(
+        path,
+        hashlib.sha256(data).hexdigest(),
+        names,
+        tuple(assets) or (asset_of(path),),
+        np.array([assets[name] for name in owners], np.int64),
+        time,
+        stamps,
+        values,
+        table.labels("label") if "label" in table.header else None,
+        table.rows,
+        has_assets,
+    )
+
+
+def _sensors(
+    path: Path, table: Table, sensors: Sequence[str] | None, ignore: Sequence[str]
+) -> tuple[str, ...]:
+    """The names of the value columns, in the order wanted."""
+    header, place = table.header, table.place(None)
     if "timestamp" not in header:
-        raise RecordingError(f"{path}: line 1: has no column 'timestamp', found {header[:12]}")
+        raise RecordingError(f"{path}: {place}: has no column 'timestamp', found {header[:12]}")
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
-        raise RecordingError(f"{path}: line 1: column {twice!r} stands twice")
+        raise RecordingError(f"{path}: {place}: column {twice!r} stands twice")
     leave = NOT_SENSORS | set(ignore) | set(IGNORED_BY_DEFAULT)
     names = tuple(sensors) if sensors else tuple(name for name in header if name not in leave)
     if missing := [name for name in names if name not in header or name in NOT_SENSORS]:
         raise RecordingError(f"{path}: has no sensor {missing[0]!r}; found {header}")
     if not names:
-        raise RecordingError(f"{path}: line 1: has no sensor column")
+        raise RecordingError(f"{path}: {place}: has no sensor column")
     if "" in names:
         raise RecordingError(
-            f"{path}: line 1: column {header.index('') + 1} has no name; wanted the sensor's "
+            f"{path}: {place}: column {header.index('') + 1} has no name; wanted the sensor's "
             '(left out with --ignore "")'
         )
-    first, last, _ = slice(*rows).indices(len(numbered) - 1)
-    table = numbered[1:][first:last]
-
-    column = {name: header.index(name) for name in header}
-    at = column["timestamp"]
-    wanted = [column[name] for name in names]
-    values = np.full((len(table), len(names)), np.nan)
-    times = np.empty(len(table), np.int64)
-    label = np.zeros(len(table), np.uint8)
-    default_asset = asset_of(path)
-    assets: dict[str, int] = {}
-    asset = np.zeros(len(table), np.int64)
-    for row, (number, line) in enumerate(table):
-        if len(line) != len(header):
-            raise RecordingError(
-                f"{path}: line {number}: has {len(line)} columns; wanted {len(header)}"
-            )
-        try:
-            times[row] = timestamp_ns(line[at])
-        except ValueError as error:
-            raise RecordingError(
-                f"{path}: line {number}, timestamp {_short(line[at])}: {error}"
-            ) from None
-        for index, source in enumerate(wanted):
-            try:
-                values[row, index] = _number(line[source])
-            except ValueError:
-                if line[source].strip().lower() not in MISSING:
-                    raise RecordingError(
-                        f"{path}: line {number}, column {names[index]!r}: "
-                        f"{_short(line[source])} is no number "
-                        f"(a column of text is left out with --ignore {names[index]})"
-                    ) from None
-        if "label" in column:
-            label[row] = _label(path, number, line[column["label"]])
-        name = line[column["asset"]].strip() if "asset" in column else default_asset
-        if not name:
-            raise RecordingError(f"{path}: line {number}, asset: is empty")
-        asset[row] = assets.setdefault(name, len(assets))
-    if np.isinf(values).any():
-        row, index = (int(i[0]) for i in np.nonzero(np.isinf(values)))
-        raise RecordingError(
-            f"{path}: line {table[row][0]}, column {names[index]!r}: infinity is no reading"
-        )
-    return Recording(
-        path,
-        hashlib.sha256(data).hexdigest(),
-        names,
-        tuple(assets) or (default_asset,),
-        asset,
-        times,
-        tuple(line[at] for _, line in table),
-        values,
-        label if "label" in column else None,
-        (first, first + len(table)),
-        "asset" in column,
-    )
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +203,9 @@ class Track:
         label: largest label of a frame's rows, shape (frames,).
         row: row of the recording with the newest reading of each frame, -1 without one, shape
             (frames,).
+        part: number of the part of the asset's time that a frame lies in, excluded stretches being
+            between them, shape (frames,).
+        late: rows that came after their tick had closed, out of order.
     """
 
     recording: int
@@ -258,32 +213,39 @@ class Track:
     frames: Frames
     label: Codes
     row: Ints
+    part: Ints
+    late: int
 
 
 def tracks_of(recordings: Sequence[Recording], grid: Grid) -> list[Track]:
-    """Frame each asset of each recording on its own: no window crosses from one to another."""
+    """Frame each asset of each recording on its own: no window crosses from one to another.
+
+    Nor from one side of an excluded stretch to the other, and no frame is made of a tick that has
+    rows on both.
+    """
     tracks: list[Track] = []
     for index, recording in enumerate(recordings):
+        measured = ~np.isnan(recording.values).all(axis=1)
         for number, name in enumerate(recording.assets):
-            empty = np.isnan(recording.values).all(axis=1)
-            rows = np.flatnonzero((recording.asset == number) & ~empty)
-            frames = frames_of(
-                np.full(len(rows), len(tracks)), recording.time[rows], recording.values[rows], grid
-            )
-            label = np.zeros(len(frames), np.uint8)
+            rows = np.flatnonzero((recording.asset == number) & measured)
+            tick = grid.tick(recording.time[rows])
+            part, whole = recording.selection.parts(recording.time[rows], tick, name)
+            rows, tick = rows[whole], tick[whole]
+            part = np.searchsorted(np.unique(part[whole]), part[whole])
+            frames, intake = frames_of(part, recording.time[rows], recording.values[rows], grid)
+            in_time = intake.outcome != Arrival.LATE
+            rows, at = rows[in_time], np.searchsorted(frames.tick, tick[in_time])
             row = np.full(len(frames), -1)
-            if len(frames):
-                # A row so late that its tick had closed may have no frame.
-                tick = grid.tick(recording.time[rows])
-                rows = rows[np.isin(tick, frames.tick)]
-                at = np.searchsorted(frames.tick, grid.tick(recording.time[rows]))
-                newest_last = np.argsort(recording.time[rows], kind="stable")
-                row[at[newest_last]] = rows[newest_last]
-                if recording.label is not None:
-                    np.maximum.at(label, at, recording.label[rows])
-                    # A held frame is what the frame before it was.
-                    label = label[np.maximum.accumulate(np.where(row < 0, 0, np.arange(len(row))))]
-            tracks.append(Track(index, name, frames, label, row))
+            newest_last = np.argsort(recording.time[rows], kind="stable")
+            row[at[newest_last]] = rows[newest_last]
+            label = np.zeros(len(frames), np.uint8)
+            if recording.label is not None and len(frames):
+                np.maximum.at(label, at, recording.label[rows])
+                # A held frame is what the frame before it was.
+                label = label[np.maximum.accumulate(np.where(row < 0, 0, np.arange(len(row))))]
+            of_track = replace(frames, asset=np.full(len(frames), len(tracks)))
+            late = int((~in_time).sum())
+            tracks.append(Track(index, name, of_track, label, row, frames.asset, late))
     return tracks
 
 
@@ -307,17 +269,6 @@ def usual_period(recordings: Sequence[Recording]) -> int:
     return int(np.median(together))
 
 
-def _number(text: str) -> float:
-    # float() also reads 1_000 and the digits of every script.
-    if "_" in text or not text.isascii():
-        raise ValueError(text)
-    return float(text)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
 def asset_of(path: Path) -> str:
     """The asset a file without an `asset` column is about."""
     if _DAY_FILE.fullmatch(path.name):
@@ -326,13 +277,3 @@ def asset_of(path: Path) -> str:
     for ending in (".gz", ".csv", ".train", ".test"):
         name = name.removesuffix(ending)
     return name
-
-
-def _label(path: Path, number: int, text: str) -> int:
-    try:
-        value = _number(text.strip() or "0")
-    except ValueError:
-        value = math.nan
-    if value not in (0.0, 1.0):
-        raise RecordingError(f"{path}: line {number}, label {_short(text)}: wanted 0 or 1")
-    return int(value)

@@ -124,6 +124,7 @@ def plan_line(the: "Plan") -> str:
         f"windows of {the.grid.window} frames of {the.grid.period / SECOND:g} s: "
         f"{len(the.ends)} kept ({the.kept_ratio:.1%})"
         + (f", left out: {left_out}" if left_out else "")
+        + "".join(f"\n{count} rows left out: {why}" for why, count in the.rows_left_out.items())
     )
 
 

@@ -1,6 +1,7 @@
 """sensor-trainer calibrate."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,15 +9,20 @@ import typer
 
 from models import bundle
 from models.cli.common import (
+    Assets,
     BundleFolder,
     Data,
+    End,
+    Exclude,
     Force,
     Ignore,
     Rows,
+    Start,
     Stop,
     check_free,
     check_range,
     read_data,
+    selection_of,
     writing,
 )
 from models.manifest import DEFAULT
@@ -38,6 +44,10 @@ def calibrate(
         float | None, typer.Option(help="Target for each asset; default the bundle's own.")
     ] = None,
     rows: Rows = None,
+    start: Start = None,
+    end: End = None,
+    assets: Assets = None,
+    exclude: Exclude = None,
     ignore: Ignore = None,
     force: Force = False,
 ) -> None:
@@ -49,15 +59,15 @@ def calibrate(
     Example: sensor-trainer calibrate bundles/pumps p9.csv --asset p9 --out bundles/pumps-2
     """
     check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
+    selection = selection_of(rows, start, end, assets, exclude)
+    if asset is not None:
+        if selection.assets:
+            raise Stop(f"--assets {assets}: wanted this or --asset, not both", 2)
+        selection = replace(selection, assets=tuple(asset))
     check_free(out, force=force)
     detector = bundle.load(folder)
     manifest, files = bundle.verify(folder)
-    recordings = read_data(data, detector.sensors, ignore, rows)
-    if asset is not None:
-        recordings = [one.of(asset) for one in recordings]
-        found = {name for one in recordings for name in one.assets}
-        if missing := [name for name in asset if name not in found]:
-            raise Stop(f"--asset {missing[0]}: no such asset in the recordings", 66)
+    recordings = read_data(data, detector.sensors, ignore, selection)
     try:
         the = plan_on(detector.grid, recordings, by_asset=asset is not None)
         changed, files = recalibrate(

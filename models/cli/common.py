@@ -11,14 +11,34 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.exclusion import read_stretches
 from models.frame import SECOND
-from models.recording import Recording, RecordingError, find, read
+from models.recording import Recording, RecordingError, find, read, timestamp_ns
+from models.selection import Range, Selection
 
 Data = Annotated[list[Path], typer.Argument(help="Recordings: CSV files or folders of them.")]
 BundleFolder = Annotated[Path, typer.Argument(help="A bundle.")]
 Rows = Annotated[
     str | None,
     typer.Option("--rows", metavar="A:B", help="Half-open range of rows; one file only."),
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--from", metavar="T", help="First time: ISO 8601 with an offset, or seconds."),
+]
+End = Annotated[
+    str | None, typer.Option("--to", metavar="T", help="Time before which the data end.")
+]
+Assets = Annotated[
+    str | None, typer.Option("--assets", metavar="A,B", help="Assets to use; default all.")
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude",
+        metavar="FILE",
+        help="Times to leave out: CSV with the columns asset (empty = all), start, end, why.",
+    ),
 ]
 Ignore = Annotated[
     list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="A column to leave out.")
@@ -53,25 +73,64 @@ _UNITS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0
 def duration_of(option: str, text: str, most: int) -> int:
     """A duration such as 30, 30s or 5m, in nanoseconds, at most `most`."""
     found = _DURATION.fullmatch(text.strip())
-    time = round(float(found[1]) * _UNITS[found[2]] * SECOND) if found else -1
-    if not 0 <= time <= most:
+    seconds = float(found[1]) * _UNITS[found[2]] if found else -1
+    if not 0 <= seconds <= most / SECOND:
         raise Stop(
             f"{option} {text}: wanted seconds, or 500ms, 30s, 5m, 2h, 1d, at most "
             f"{most // SECOND} s",
             2,
         )
-    return time
+    return round(seconds * SECOND)
 
 
-def names_of(sensors: str | None) -> list[str] | None:
+def names_of(option: str, text: str | None) -> list[str] | None:
     """The names in `A,B`; None stays None."""
-    if sensors is None:
+    if text is None:
         return None
-    names = [name.strip() for name in sensors.split(",")]
+    names = [name.strip() for name in text.split(",")]
     for name in names:
         if not name or names.count(name) > 1:
-            raise Stop(f"--sensors {sensors}: has {name!r} twice, or a name is empty", 2)
+            raise Stop(f"{option} {text}: has {name!r} twice, or a name is empty", 2)
     return names
+
+
+def selection_of(
+    rows: str | None,
+    start: str | None,
+    end: str | None,
+    assets: str | None,
+    exclude: Path | None,
+) -> Selection:
+    """What of the data the options of a command ask for."""
+    span = _time_of("--from", start), _time_of("--to", end)
+    if span[0] is not None and span[1] is not None and span[0] >= span[1]:
+        raise Stop(f"--from {start} --to {end}: wanted an end after the start", 2)
+    return Selection(
+        _rows_of(rows),
+        span,
+        tuple(names_of("--assets", assets) or ()),
+        () if exclude is None else read_stretches(exclude),
+    )
+
+
+def _time_of(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else timestamp_ns(text)
+    except ValueError as error:
+        raise Stop(f"{option} {text}: {error}", 2) from None
+
+
+def _rows_of(text: str | None) -> Range:
+    if text is None:
+        return None, None
+    first, colon, last = text.partition(":")
+    try:
+        span = int(first) if first else None, int(last) if last else None
+    except ValueError:
+        span = -1, None
+    if not colon or any(edge is not None and edge < 0 for edge in span):
+        raise Stop(f"--rows {text}: wanted A:B, either side may be empty", 2)
+    return span
 
 
 def check_free(out: Path, *, force: bool) -> None:
@@ -99,28 +158,30 @@ def read_data(
     data: list[Path],
     sensors: list[str] | tuple[str, ...] | None,
     ignore: list[str] | None,
-    rows: str | None,
+    selection: Selection,
 ) -> list[Recording]:
-    """Read the recordings named on the command line, all with the same sensors."""
+    """Read the recordings named on the command line, all with the same sensors.
+
+    A file of which nothing is used is as good as not named.
+    """
     paths = find(data)
-    span: tuple[int | None, int | None] = (None, None)
-    if rows is not None:
-        if len(paths) > 1:
-            raise Stop(f"--rows {rows}: is for one file; found {len(paths)}", 2)
-        first, colon, last = rows.partition(":")
-        try:
-            span = (int(first) if first else None, int(last) if last else None)
-        except ValueError:
-            colon = ""
-        if not colon or any(edge is not None and edge < 0 for edge in span):
-            raise Stop(f"--rows {rows}: wanted A:B, either side may be empty", 2)
+    if selection.rows != (None, None) and len(paths) > 1:
+        raise Stop(f"--rows: is for one file; found {len(paths)}", 2)
     recordings: list[Recording] = []
+    names: set[str] = set()
     for path in paths:
-        recordings.append(read(path, sensors=sensors, ignore=ignore or (), rows=span))
-        sensors = sensors or recordings[0].sensors
-    if not sum(len(one.time) for one in recordings):
-        raise RecordingError(f"{paths[0]}: holds no rows")
-    return recordings
+        whole = read(path, sensors=sensors, ignore=ignore or (), rows=selection.rows)
+        sensors = sensors or whole.sensors
+        names |= {*whole.assets}
+        recordings.append(whole.select(selection))
+    if missing := [name for name in selection.assets if name not in names]:
+        found = ", ".join(sorted(names)[:12])
+        raise Stop(f"no recording is of asset {missing[0]!r}; found {found}", 66)
+    used = [one for one in recordings if len(one.time)]
+    if not used:
+        chosen = "" if selection == Selection(selection.rows) else " of what was chosen"
+        raise RecordingError(f"{paths[0]}: holds no rows{chosen}")
+    return used
 
 
 def progress_bar() -> Progress:

@@ -13,9 +13,13 @@ from rich.progress import TaskID
 from models import bundle
 from models.cli.common import (
     NEEDS_TRAINING,
+    Assets,
+    End,
+    Exclude,
     Force,
     Ignore,
     Rows,
+    Start,
     Stop,
     check_free,
     check_range,
@@ -23,6 +27,7 @@ from models.cli.common import (
     names_of,
     progress_bar,
     read_data,
+    selection_of,
     writing,
 )
 from models.frame import SECOND
@@ -69,6 +74,10 @@ def fit(
         typer.Option(metavar="T", help="Left out after each start, e.g. 30s or 5m; default 0."),
     ] = None,
     rows: Rows = None,
+    start: Start = None,
+    end: End = None,
+    assets: Assets = None,
+    exclude: Exclude = None,
     ignore: Ignore = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Of weights, batches and noise.")
@@ -140,9 +149,10 @@ def fit(
         request = with_options(request, settings or [])
     except ValueError as error:
         raise Stop(str(error), 2) from None
+    selection = selection_of(rows, start, end, assets, exclude)
     check_free(out, force=force or skip_done)
     checkpoints = folder_of(out)
-    recordings = read_data(data, names_of(sensors), ignore, rows)
+    recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
     try:
         the = plan(recordings, request)
         typer.echo(plan_line(the))

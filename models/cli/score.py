@@ -10,13 +10,18 @@ import typer
 
 from models import bundle
 from models.cli.common import (
+    Assets,
     BundleFolder,
     Data,
+    End,
+    Exclude,
     Force,
     Ignore,
     Rows,
+    Start,
     check_free,
     read_data,
+    selection_of,
     writing,
 )
 from models.evaluation import score_recordings
@@ -28,6 +33,10 @@ def score(
     data: Data,
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
     rows: Rows = None,
+    start: Start = None,
+    end: End = None,
+    assets: Assets = None,
+    exclude: Exclude = None,
     ignore: Ignore = None,
     force: Force = False,
 ) -> None:
@@ -35,9 +44,10 @@ def score(
 
     Example: sensor-trainer score bundles/pump today.csv --out scores.csv
     """
+    selection = selection_of(rows, start, end, assets, exclude)
     check_free(out, force=force)
     detector = bundle.load(folder)
-    recordings = read_data(data, detector.sensors, ignore, rows)
+    recordings = read_data(data, detector.sensors, ignore, selection)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         with writing(out), draft.open("w", newline="") as file:

@@ -153,7 +153,7 @@ def test_a_real_pump_raises_the_alerts_of_replay_byte_for_byte(
     arguments = ("--config", config, "--stream", "skab")
     wanted = sensor_monitor("replay", recording, *arguments)
     rows = read(recording)
-    frames = frames_of(rows.asset, rows.time, rows.values, Grid(SECOND, 25))
+    frames, _ = frames_of(rows.asset, rows.time, rows.values, Grid(SECOND, 25))
 
     played = sensor_monitor("publish", recording, *arguments, "--speed", "max")
 

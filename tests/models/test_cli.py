@@ -220,6 +220,65 @@ def test_a_machine_that_rests_is_learnt_scored_and_judged_only_while_it_runs(
     assert [row["score"] != "" for row in rows] == [14 <= n % 200 < 160 for n in range(800)]
 
 
+def test_spans_assets_and_excluded_stretches_are_used_the_same_way_by_every_command(
+    run: Run, tmp_path: Path
+) -> None:
+    """Two machines in one file; the second is mad, and the first is under repair for a minute."""
+    numbers = values(400)
+    lines = ["timestamp,asset,current,flow,heat"]
+    for row, (current, flow, heat) in enumerate(numbers.tolist()):
+        repaired = 200 <= row < 260
+        lines += [
+            f"{1_790_000_000 + row},p1,{-50 if repaired else current},{flow},{heat}",
+            f"{1_790_000_000 + row},p2,{flow},{heat},{current}",
+        ]
+    data, folder = tmp_path / "plant.csv", tmp_path / "b"
+    data.write_text("\n".join(lines))
+    stretches = tmp_path / "out.csv"
+    stretches.write_text("asset,start,end,why\np1,1790000200,1790000260,repair\n")
+    chosen = ["--from", "2026-09-21T14:13:30Z", "--to", "1790000390", "--assets", "p1"]
+    chosen += ["--exclude", str(stretches)]
+
+    fitted = run("fit", data, "--out", folder, "--model", "pca", "--window", "8", *chosen)
+    judged = json.loads(run("evaluate", folder, data, *chosen, "--json").out)
+    whole = json.loads(run("evaluate", folder, data, "--json").out)
+    run("score", folder, data, *chosen, "--out", tmp_path / "scores.csv")
+    renewed = run("calibrate", folder, data, *chosen, "--out", tmp_path / "c")
+
+    # Of seconds 10 to 390 without 200 to 260: two parts, in each 7 frames until a window is full.
+    kept = (190 - 7) + (130 - 7)
+    for done in (fitted, renewed):
+        assert f"{kept} kept ({kept / (kept + 7):.1%}), left out: 7 excluded" in done.out
+        assert "60 rows left out: excluded (repair)" in done.out
+    assert judged["pooled"]["windows"] == kept
+    assert judged["rows_seen_in_training"] == 190 + 130
+    assert whole["rows_seen_in_training"] == 190 + 130
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["asset"] for row in rows} == {"p1"}
+    seconds = [int(row["timestamp"]) - 1_790_000_000 for row in rows]
+    assert seconds == [*range(10, 200), *range(260, 390)]
+    assert [int(row["timestamp"]) - 1_790_000_000 for row in rows if row["score"]] == [
+        *range(17, 200),
+        *range(267, 390),
+    ]
+    manifest, _ = bundle.verify(folder)
+    assert [*manifest.calibrations] == ["default", "p1"]
+
+
+def test_rows_out_of_order_beyond_the_lateness_are_counted(
+    run: Run, plant: Path, tmp_path: Path
+) -> None:
+    lines = plant.read_text().splitlines()
+    lines[100], lines[200] = lines[200], lines[100]
+    plant.write_text("\n".join(lines))
+
+    done = run("fit", plant, "--out", tmp_path / "b", "--model", "pca", "--window", "8")
+
+    # The row of second 199 comes first and closes what ends by 197; that of 99 comes last of all.
+    assert "98 rows left out: out of order by more than 2 s" in done.out
+
+
 def test_sensors_period_and_settings_are_taken_from_the_command_line(
     run: Run, plant: Path, tmp_path: Path
 ) -> None:
@@ -306,9 +365,42 @@ def test_an_existing_output_is_left_alone_unless_forced(
         (
             ["fit", "{plant}", "--model", "pca", "--out", "{new}", "--running", "heat > 999"],
             65,
-            "left out: 0 gap, 0 held, 400 idle, 0 labelled",
+            "left out: 0 gap, 0 held, 400 idle, 0 excluded, 0 labelled",
         ),
-        (["fit", "{plant}", "--out", "{new}", "--rows", "5"], 2, "--rows 5: wanted A:B"),
+        *(
+            ([*command, *options], code, message)
+            for command in (
+                ["fit", "{plant}", "--out", "{new}"],
+                ["calibrate", "{pristine}", "{plant}", "--out", "{new}"],
+                ["score", "{pristine}", "{plant}", "--out", "{new}"],
+                ["evaluate", "{pristine}", "{plant}"],
+            )
+            for options, code, message in (
+                (["--from", "today"], 2, "--from today: wanted ISO 8601 with an offset or Z"),
+                (["--to", "2026-09-21T14:00:00"], 2, "--to 2026-09-21T14:00:00: has no offset"),
+                (["--from", "7", "--to", "7"], 2, "--from 7 --to 7: wanted an end after the start"),
+                (["--to", "7"], 65, "plant.csv: holds no rows of what was chosen"),
+                (["--assets", "p1,,p2"], 2, "--assets p1,,p2: has '' twice, or a name is empty"),
+                (["--assets", "p1,plant"], 66, "no recording is of asset 'p1'; found plant"),
+                (["--exclude", "{text}"], 65, "text.csv: line 1: has the columns"),
+                (["--exclude", "{all}"], 65, "plant.csv: holds no rows of what was chosen"),
+                (["--exclude", "{nowhere}"], 66, "nowhere.csv: no such file"),
+                (["--rows", "5"], 2, "--rows 5: wanted A:B"),
+            )
+        ),
+        (
+            ["calibrate", "{pristine}", "{plant}", "--out", "{new}", "--asset", "p1"],
+            66,
+            "no recording is of asset 'p1'; found plant",
+        ),
+        (
+            [
+                *("calibrate", "{pristine}", "{plant}", "--out", "{new}"),
+                *("--asset", "plant", "--assets", "plant"),
+            ],
+            2,
+            "--assets plant: wanted this or --asset, not both",
+        ),
         (["fit", "{plant}", "--out", "{new}", "--rows", "a:b"], 2, "--rows a:b: wanted A:B"),
         (["fit", "{plant}", "--out", "{new}", "--rows", "-5:9"], 2, "--rows -5:9: wanted A:B"),
         (["fit", "{plant}", "{plant}", "--out", "{new}", "--rows", "0:9"], 2, "is for one file"),
@@ -342,6 +434,7 @@ def test_what_cannot_be_done_is_one_message_and_an_exit_code(
     message: str,
 ) -> None:
     (tmp_path / "text.csv").write_text("timestamp,mode\n0,on\n")
+    (tmp_path / "all.csv").write_text("asset,start,end,why\n,0,4000000000,all of it\n")
     (tmp_path / "broken").mkdir()
     for name in ("bundle.json", "weights.safetensors", "golden.safetensors"):
         (tmp_path / "broken" / name).write_bytes((pristine / name).read_bytes())
@@ -349,6 +442,7 @@ def test_what_cannot_be_done_is_one_message_and_an_exit_code(
         "plant": plant,
         "pristine": pristine,
         "text": tmp_path / "text.csv",
+        "all": tmp_path / "all.csv",
         "broken": tmp_path / "broken",
         "new": tmp_path / "new",
         "nowhere": tmp_path / "nowhere.csv",

@@ -27,6 +27,7 @@ from models.evaluation import (
     score_recordings,
 )
 from models.frame import SECOND, Grid
+from models.selection import Selection
 from models.spans import spans_of
 from tests.models.plant import START, recording, values
 
@@ -227,11 +228,12 @@ def test_rows_seen_in_training_are_told_by_the_files_hash() -> None:
     here = replace(recording(values(100)), rows=(50, 150), sha256="a")
 
     assert rows_seen(here, 0, []) == 0
-    assert rows_seen(here, 0, [("b", (0, 1000))]) == 0
-    assert rows_seen(here, 0, [("a", (0, 70)), ("a", (60, 80)), ("a", (140, 900))]) == 30 + 10
-    assert rows_seen(here, 0, [("a", (0, 20))]) == 0
+    assert rows_seen(here, 0, [("b", Selection((0, 1000)))]) == 0
+    ranges = [(0, 70), (60, 80), (140, 900)]
+    assert rows_seen(here, 0, [("a", Selection(one)) for one in ranges]) == 30 + 10
+    assert rows_seen(here, 0, [("a", Selection((0, 20)))]) == 0
     two = replace(here, assets=("p1", "p2"), asset=np.repeat([0, 1], [5, 95]))
-    assert [rows_seen(two, asset, [("a", (0, 70))]) for asset in (0, 1)] == [5, 15]
+    assert [rows_seen(two, asset, [("a", Selection((0, 70)))]) for asset in (0, 1)] == [5, 15]
 
 
 def test_scoring_judges_every_frame_and_scores_complete_windows_only(pristine: Path) -> None:

@@ -238,7 +238,8 @@ def test_a_tick_is_half_open_for_even_and_odd_periods(time: int, period: int) ->
 def simple(ticks: Sequence[int], grid: Grid) -> Frames:
     """Frames of one asset with one reading of one sensor at the middle of some ticks."""
     time = np.array(ticks) * grid.period
-    return frames_of(np.zeros(len(ticks), np.int64), time, np.array(ticks, float)[:, None], grid)
+    values = np.array(ticks, float)[:, None]
+    return frames_of(np.zeros(len(ticks), np.int64), time, values, grid)[0]
 
 
 def test_a_value_is_held_for_max_hold_ticks_and_a_longer_hole_is_a_gap() -> None:
@@ -259,7 +260,7 @@ def test_one_silent_sensor_is_held_and_then_a_gap_while_the_others_go_on() -> No
     grid = Grid(SECOND, 2, max_hold=2)
     values = np.array([[1, 1], [2, math.nan], [3, math.nan], [4, math.nan], [5, 9]])
 
-    frames = frames_of(np.zeros(5, np.int64), np.arange(5) * SECOND, values, grid)
+    frames, _ = frames_of(np.zeros(5, np.int64), np.arange(5) * SECOND, values, grid)
 
     np.testing.assert_array_equal(frames.values[:, 1], [1, 1, 1, math.nan, 9])
     assert frames.run.tolist() == [1, 2, 3, 0, 1]
@@ -293,7 +294,9 @@ def test_the_newest_reading_of_a_tick_wins_and_of_equal_stamps_the_larger_value(
     values = np.array([[9.0], [2.0], [8.0], [4.0], [3.0]])
 
     for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [3, 0, 4, 2, 1]):
-        frames = frames_of(np.zeros(5, np.int64), time.astype(np.int64)[order], values[order], grid)
+        frames, _ = frames_of(
+            np.zeros(5, np.int64), time.astype(np.int64)[order], values[order], grid
+        )
         assert frames.values.tolist() == [[4.0]]
 
 
@@ -320,7 +323,7 @@ def watched(
     values = np.array([np.atleast_1d(one) for _, one in found], np.float64)
     running = Condition(condition, NAMES[: values.shape[1]])
     grid = Grid(SECOND, 2, max_hold=1, running=running, settle=round(settle * SECOND))
-    frames = frames_of(np.zeros(len(values), np.int64), np.array(seconds) * SECOND, values, grid)
+    frames, _ = frames_of(np.zeros(len(values), np.int64), np.array(seconds) * SECOND, values, grid)
     letters = "".join(Coverage(code).name[0] for code in frames.coverage)
     return letters, frames.idle.tolist(), frames.run.tolist()
 

@@ -10,6 +10,7 @@ from models.evaluation import Judged, evaluate
 from models.frame import SECOND, Codes, Grid
 from models.judgement import Judgement, average, bootstrap_interval, judge, summary
 from models.recording import Recording
+from models.selection import Selection
 from tests.models.plant import recording, values
 
 GRID = Grid(SECOND, 8)
@@ -31,7 +32,7 @@ def quiet(done: int, most: int) -> None:
 
 def judgement(folder: Path, *recordings: Recording) -> Judgement:
     detector = bundle.load(folder)
-    return judge(detector, detector, recordings, [("0" * 64, (100, 110))], quiet)
+    return judge(detector, detector, recordings, [("0" * 64, Selection((100, 110)))], quiet)
 
 
 def test_the_mean_is_over_the_files_where_a_figure_has_a_meaning() -> None:
