@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -203,10 +204,12 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         what = first["msg"].removeprefix("Value error, ")
         raise BundleError(": ".join([str(folder / MANIFEST), *place, what])) from None
+    try:
+        written = json.loads(files[MANIFEST], parse_float=_as_written, object_pairs_hook=_once)
+    except ValueError as error:
+        raise BundleError(f"{folder / MANIFEST}: {first_line(error)}") from None
     # Of the file, not of the manifest: a field that a later version adds does not change it.
-    if (
-        wanted := digest_of(json.loads(files[MANIFEST], parse_float=_as_written))
-    ) != manifest.digest:
+    if (wanted := digest_of(written)) != manifest.digest:
         raise BundleError(
             f"{folder / MANIFEST}: is not the file that was written (its digest is "
             f"{manifest.digest[:12]}…, wanted {wanted[:12]}…)"
@@ -228,6 +231,17 @@ def _as_written(text: str) -> float:
     """A number of the manifest; NaN where a last digit differs and the number is still the same."""
     number = float(text)
     return number if repr(number) == text else math.nan
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the manifest; of a key that stands twice, readers differ in which one counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(
+            f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice"
+        )
+    return found
 
 
 def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
