@@ -19,6 +19,7 @@ from models.plan import Plan, Request
 from models.recording import Recording
 from models.runtime import TorchRuntime
 from models.split import Split
+from models.stretches import sample
 from models.training import Fitted, Progress, train, train_folds
 
 
@@ -38,7 +39,7 @@ def fit(
         the: the plan made of both.
         name: the bundle's name.
         now: the bundle's time of creation, nanoseconds.
-        progress: called while networks train.
+        progress: called while networks train and while the last one is audited.
     """
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     grid, settings = the.grid, request.training
@@ -47,15 +48,11 @@ def fit(
     baseline = train_folds("pca", {}, *arguments)
     final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress)
     head = Head(request.score, min(request.tail, grid.window), Rule(), request.false_alarms_per_day)
-    calibrated = calibrate(
-        [
-            Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
-            for fold, split in zip(folds, the.folds, strict=True)
-        ],
-        the.frames,
-        grid,
-        head,
-    )
+    held_out = [
+        Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
+        for fold, split in zip(folds, the.folds, strict=True)
+    ]
+    calibrated = calibrate(held_out, the.frames, grid, head)
     manifest = Manifest(
         schema_version=1,
         created=datetime.fromtimestamp(now // SECOND, UTC),
@@ -85,7 +82,8 @@ def fit(
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
     )
-    return pack(manifest, final.network, the)
+    stretches = sample(held_out, the.frames, grid, head, calibrated)
+    return pack(manifest, final.network, the, stretches, progress)
 
 
 def _on_all(request: Request, the: Plan, folds: list[Fitted], progress: Progress) -> Fitted:

@@ -11,6 +11,7 @@ from safetensors import numpy as arrays
 from safetensors import torch as tensors
 
 from models import bundle
+from models.audit import audit
 from models.calibration import Calibrated
 from models.families.network import Network
 from models.frame import Floats
@@ -18,6 +19,8 @@ from models.manifest import DEFAULT, CalibrationSpec, Manifest, ThresholdSpec
 from models.plan import Plan
 from models.runtime import OnnxRuntime, Runtime, TorchRuntime
 from models.split import NormalFrames, scalings
+from models.stretches import Stretches
+from models.training import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,17 @@ def calibration_specs(
     return found
 
 
-def pack(manifest: Manifest, network: Network, the: Plan) -> Fit:
-    """Export, choose golden windows and prove that both runtimes score them alike."""
+def pack(
+    manifest: Manifest,
+    network: Network,
+    the: Plan,
+    sample: Stretches | None,
+    progress: Progress,
+) -> Fit:
+    """Export, choose golden windows, prove that both runtimes score them alike, and audit."""
     model = export(network)
     onnx = OnnxRuntime(model)
+    onnx.settle(manifest.window, len(manifest.sensors))
     windows = golden_windows(the, manifest)
     reference = _golden_scores(manifest, TorchRuntime(network), windows)
     # Rounding may turn a verdict so close to the threshold, and is all there is to a score near 0.
@@ -77,9 +87,22 @@ def pack(manifest: Manifest, network: Network, the: Plan) -> Fit:
             {name: weight.contiguous() for name, weight in network.state_dict().items()}
         ),
         bundle.NETWORK: model,
-        bundle.GOLDEN: arrays.save({"windows": windows, "raw": reference}),
+        bundle.GOLDEN: arrays.save({"windows": windows, "raw": reference, **_tensors(sample)}),
     }
+    if sample:
+        found = audit(
+            bundle.detector_of(manifest, onnx),
+            sample,
+            lambda done, most: progress("audit", done, most),
+        )
+        manifest = manifest.model_copy(update={"audit": found})
     return Fit(manifest, files)
+
+
+def _tensors(sample: Stretches | None) -> dict[str, np.ndarray]:
+    if sample is None:
+        return {}
+    return {"normal": sample.values, "normal_raw": sample.raw, "normal_row": sample.row}
 
 
 def golden_windows(the: Plan, manifest: Manifest) -> Floats:
