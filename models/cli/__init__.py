@@ -1,4 +1,4 @@
-"""sensor-trainer: fit, score, evaluate and inspect detectors; one file per command."""
+"""sensor-trainer: fit, score, judge and audit detectors; one file per command."""
 
 import sys
 import traceback
@@ -8,6 +8,7 @@ import typer
 
 from models import bundle
 from models.bundle import BundleError
+from models.cli.audit import audit
 from models.cli.common import Stop
 from models.cli.evaluate import evaluate
 from models.cli.fit import fit
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(fit)
 app.command()(score)
 app.command(epilog=DEFINITIONS.replace("\n", " "))(evaluate)
+app.command()(audit)
 app.command()(inspect)
 
 

@@ -130,4 +130,11 @@ def _print_fit(manifest: Manifest, out: Path, assets: int) -> None:
     typer.echo(promise(manifest, assets))
     if not manifest.calibrations[DEFAULT].threshold.supported:
         typer.echo(f"warning: {too_short(manifest)}", err=True)
+    audit = manifest.audit
+    if audit is None:
+        typer.echo(
+            "warning: not audited: no two stretches of the normal data are unbroken", err=True
+        )
+    elif audit.refused:
+        typer.echo(f"warning: the audit refuses it: {audit.refused}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")
