@@ -128,6 +128,7 @@ def load(folder: Path, kind: Kind = "onnx") -> Detector:
             f"{folder / GOLDEN}: holds {found}; wanted 'windows', float64 (n, {shape[0]}, "
             f"{shape[1]}), and their scores 'raw', float64 (n)"
         )
+    _check_normal(folder / GOLDEN, golden, manifest)
     try:
         runtime = _runtime(kind, manifest, files)
         runtime.settle(*shape)
@@ -150,6 +151,32 @@ def _runtime(
         return OnnxRuntime(files[NETWORK])
     shape = manifest.window, len(manifest.sensors)
     return TorchRuntime(rebuilt(manifest.model, *shape, manifest.parameters, files[WEIGHTS]))
+
+
+def _check_normal(path: Path, golden: dict[str, np.ndarray], manifest: Manifest) -> None:
+    """Refuse a sample of normal stretches that could not be audited; a bundle may have none."""
+    names = ("normal", "normal_raw", "normal_row")
+    found = {name: f"{golden[name].dtype} {golden[name].shape}" for name in names if name in golden}
+    if not found:
+        return
+    length, sensors, rows = manifest.window, len(manifest.sensors), len(manifest.calibrations)
+    fewest = manifest.rule.smooth + manifest.rule.of + 1  # a fault and what comes before it
+    if len(found) == len(names):
+        values, raw, row = (golden[name] for name in names)
+        stretches, ends = raw.shape if raw.ndim == 2 else (0, 0)
+        if (
+            stretches > 1
+            and ends >= fewest
+            and (values.shape, row.shape) == ((stretches, ends + length - 1, sensors), (stretches,))
+            and (values.dtype, raw.dtype, row.dtype) == (np.float64, np.float64, np.int64)
+            and ((row >= 0) & (row < rows)).all()
+        ):
+            return
+    raise BundleError(
+        f"{path}: holds {found}; wanted 'normal', float64 (n, k + {length - 1}, {sensors}), the "
+        f"scores 'normal_raw', float64 (n, k), and 'normal_row', int64 (n) below {rows}, of 2 "
+        f"stretches of {fewest} windows or more"
+    )
 
 
 def _scores(detector: Detector, windows: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
+from models.calibration import Calibrated, Fold, Head, calibrate, calibrate_once, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.families.ensemble import Ensemble
@@ -31,6 +31,7 @@ from models.plan import Plan, Request
 from models.recording import Recording
 from models.runtime import TorchRuntime
 from models.split import Split
+from models.stretches import sample
 from models.training import Fitted, Progress, train, train_folds
 
 
@@ -51,7 +52,7 @@ def fit(
         the: the plan made of both.
         name: the bundle's name.
         now: the bundle's time of creation, nanoseconds.
-        progress: called while networks train.
+        progress: called while networks train and while the last one is audited.
         checkpoints: a folder for what a fit that is cut short has trained.
     """
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
@@ -94,7 +95,9 @@ def fit(
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
     )
-    return pack(manifest, own.final.network, None if pca is own else pca.final.network, the)
+    stretches = sample(own.held_out, the.frames, grid, own.head, own.calibrated)
+    baseline = None if pca is own else pca.final.network
+    return pack(manifest, own.final.network, baseline, the, stretches, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ class _Trained:
 
     folds: list[Fitted]
     final: Fitted
+    head: Head
+    held_out: list[Fold]
+    calibrated: dict[str | None, Calibrated]
     calibrations: dict[str, CalibrationSpec]
 
 
@@ -128,9 +134,10 @@ def _trained(
         for network in (final.network, *networks):
             cast(Ensemble, network).settle(units, head.tail)
     head = replace(head, scaled=final.network.scaled)
-    calibrated = calibrate(_held_out(the, folds, networks), the.frames, the.grid, head)
+    held_out = _held_out(the, folds, networks)
+    calibrated = calibrate(held_out, the.frames, the.grid, head)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
-    return _Trained(folds, final, specs)
+    return _Trained(folds, final, head, held_out, calibrated, specs)
 
 
 def fingerprint_of(recordings: Sequence[Recording], request: Request, the: Plan) -> str:

@@ -4,11 +4,12 @@ import numpy as np
 from safetensors import numpy as arrays
 
 from models import bundle
-from models.frame import Floats
+from models.frame import Floats, Ints
 from models.manifest import Manifest
 from models.plan import Plan
 from models.runtime import Runtime
 from models.split import scalings
+from models.stretches import Stretches
 
 
 def windows(the: Plan, seed: int) -> Floats:
@@ -31,6 +32,9 @@ def scored(manifest: Manifest, runtime: Runtime, given: Floats) -> tuple[Floats,
     return given[kept], raw[kept]
 
 
-def stored(given: Floats, raw: Floats) -> bytes:
-    """The bytes of `golden.safetensors`."""
-    return arrays.save({"windows": given, "raw": raw})
+def stored(given: Floats, raw: Floats, sample: Stretches | None) -> bytes:
+    """The bytes of `golden.safetensors`, with what the audit is made of."""
+    found: dict[str, Floats | Ints] = {"windows": given, "raw": raw}
+    if sample is not None:
+        found |= {"normal": sample.values, "normal_raw": sample.raw, "normal_row": sample.row}
+    return arrays.save(found)

@@ -138,6 +138,70 @@ class TrainingSpec(_Strict):
     pca_validation_loss: float
 
 
+# A detector that does not tell these from normal windows is refused; other probes are reported.
+REQUIRED_PROBES = ("white-noise", "sensor-swap")
+
+
+class ProbeSpec(_Strict):
+    """How well windows that are not normal are told from normal ones."""
+
+    auc: float = Field(ge=0, le=1)
+    verdict: Literal["told", "not told", "not applicable"]
+
+
+class FaultSpec(_Strict):
+    """In how many normal stretches a fault was found, and the median time it took."""
+
+    found: Count
+    of: Count
+    delay_s: float | None
+
+
+class SensitivitySpec(_Strict):
+    """What is found in one sensor; None is a fault that changes nothing in it.
+
+    Args:
+        smallest_step: that is found in nine of ten stretches, in the sensor's unit and in spreads;
+            None if none is.
+        step: of that size.
+        drift: away by two spreads in the time that faults are followed.
+        stuck: at its last normal value.
+        swap: with the sensor `swapped_with`: of those that are no twins, the one most like it.
+    """
+
+    sensor: str
+    smallest_step: Positive | None
+    in_spreads: Positive | None
+    step: FaultSpec | None
+    drift: FaultSpec
+    stuck: FaultSpec | None
+    swap: FaultSpec | None
+    swapped_with: str | None
+
+
+class AuditSpec(_Strict):
+    """What the detector tells from normal data, and whether it is refused.
+
+    Args:
+        refused: why it is an identity map; None if it is none.
+        stretches: of held-out normal data.
+        alarmed: those in alert as they are; faults are put into others.
+        followed_s: how long a fault lasts; a step is to be found in the first half of it.
+        rebuilt_normal, rebuilt_noise: share of the power of normal windows and of white noise that
+            the network rebuilds.
+        sensors: empty where every stretch is in alert as it is.
+    """
+
+    refused: str | None
+    stretches: Count
+    alarmed: Count
+    followed_s: Positive
+    rebuilt_normal: float
+    rebuilt_noise: float
+    probes: dict[str, ProbeSpec]
+    sensors: list[SensitivitySpec]
+
+
 class FileSpec(_Strict):
     """A file of the bundle as it was written."""
 
@@ -177,6 +241,7 @@ class Manifest(_Strict):
     data: list[DataSpec]
     calibration_data: list[DataSpec] = []
     training: TrainingSpec
+    audit: AuditSpec | None = None
     versions: dict[str, str]
     files: dict[str, FileSpec]
 

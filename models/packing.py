@@ -8,10 +8,13 @@ import torch
 from safetensors import torch as tensors
 
 from models import baseline, bundle, golden
+from models.audit import audit
 from models.families.network import Network
 from models.manifest import Manifest
 from models.plan import Plan
 from models.runtime import OUTPUTS, OnnxRuntime, TorchRuntime
+from models.stretches import Stretches
+from models.training import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +25,31 @@ class Fit:
     files: dict[str, bytes]
 
 
-def pack(manifest: Manifest, network: Network, pca: Network | None, the: Plan) -> Fit:
-    """Export, choose golden windows and prove that both runtimes score them alike.
+def pack(
+    manifest: Manifest,
+    network: Network,
+    pca: Network | None,
+    the: Plan,
+    sample: Stretches | None,
+    progress: Progress,
+) -> Fit:
+    """Export, choose golden windows, prove that both runtimes score them alike, and audit.
 
     Args:
         manifest: without the files.
         network: of the bundle.
         pca: its baseline, a window PCA; None where the network is one.
         the: the plan.
+        sample: held-out normal data for the audit, if there are some.
+        progress: called while it is audited.
     """
     model = export(network)
     windows, reference = golden.scored(
         manifest, TorchRuntime(network), golden.windows(the, manifest.training.seed)
     )
-    detector = bundle.detector_of(manifest, OnnxRuntime(model))
+    onnx = OnnxRuntime(model)
+    onnx.settle(manifest.window, len(manifest.sensors))
+    detector = bundle.detector_of(manifest, onnx)
     found = detector.score_windows(detector.scale(windows)).raw
     bundle.check_golden(found, reference, "torch and ONNX Runtime differ")
     files = {
@@ -43,11 +57,14 @@ def pack(manifest: Manifest, network: Network, pca: Network | None, the: Plan) -
             {name: weight.contiguous() for name, weight in network.state_dict().items()}
         ),
         bundle.NETWORK: model,
-        bundle.GOLDEN: golden.stored(windows, reference),
+        bundle.GOLDEN: golden.stored(windows, reference, sample),
     }
     if pca is not None:
         weights = {name: weight.numpy() for name, weight in pca.state_dict().items()}
         files[bundle.BASELINE] = baseline.stored(weights["mean"], weights["components"])
+    if sample is not None:
+        seen = audit(detector, sample, lambda done, most: progress("audit", done, most))
+        manifest = manifest.model_copy(update={"audit": seen})
     return Fit(manifest, files)
 
 

@@ -1,11 +1,13 @@
 """`calibrate`: a bundle with other scaling, error statistics and thresholds; the same weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from models import bundle, golden
+from models.audit import audit
 from models.baseline import runtime_of
-from models.calibration import Fold, Head, calibrate, calibration_specs
+from models.calibration import Calibrated, Fold, Head, calibrate, calibration_specs
 from models.decision import Rule
 from models.detector import Detector
 from models.frame import SECOND
@@ -14,6 +16,7 @@ from models.plan import Plan
 from models.recording import Recording
 from models.runtime import Runtime
 from models.split import scalings
+from models.stretches import sample
 
 
 def recalibrate(
@@ -56,25 +59,39 @@ def recalibrate(
     )
     center, spread = scalings(normal, the.ends, grid.window)
 
-    def renewed(run: Runtime, known: dict[str, CalibrationSpec]) -> dict[str, CalibrationSpec]:
-        folds = [
-            Fold(run, *scalings(normal, split.train, grid.window), split) for split in the.folds
-        ]
-        calibrated = calibrate(folds, normal, grid, head, known[DEFAULT].threshold.value)
+    def held_out(run: Runtime) -> list[Fold]:
+        return [Fold(run, *scalings(normal, one.train, grid.window), one) for one in the.folds]
+
+    def renewed(
+        known: dict[str, CalibrationSpec], calibrated: Mapping[str | None, Calibrated]
+    ) -> dict[str, CalibrationSpec]:
         found = calibration_specs(calibrated, normal, center, spread)
         return {**known, **found, **({DEFAULT: known[DEFAULT]} if normal.assets else {})}
 
+    own = held_out(detector.runtime)
+    calibrated = calibrate(own, normal, grid, head, default.threshold.value)
+    baseline = manifest.baseline
+    if baseline:
+        pca, fleet = held_out(runtime_of(manifest, files)), baseline[DEFAULT].threshold.value
+        baseline = renewed(
+            baseline, calibrate(pca, normal, grid, replace(head, scaled=False), fleet)
+        )
     changed = manifest.model_copy(
         update={
             "name": name,
             "created": datetime.fromtimestamp(now // SECOND, UTC),
-            "calibrations": renewed(detector.runtime, manifest.calibrations),
-            "baseline": (pca := manifest.baseline) and renewed(runtime_of(manifest, files), pca),
+            "calibrations": renewed(manifest.calibrations, calibrated),
+            "baseline": baseline,
             "calibration_data": [DataSpec.of(one) for one in recordings],
         }
     )
     if not normal.assets:
+        # What the bundle is proved and audited with is in the units of its default.
         windows = golden.windows(the, manifest.training.seed)
         proof = golden.scored(changed, detector.runtime, windows)
-        files = {**files, bundle.GOLDEN: golden.stored(*proof)}
+        stretches = sample(own, normal, grid, head, calibrated)
+        files = {**files, bundle.GOLDEN: golden.stored(*proof, stretches)}
+        judge = bundle.detector_of(changed, detector.runtime)
+        seen = None if stretches is None else audit(judge, stretches, lambda done, most: None)
+        changed = changed.model_copy(update={"audit": seen})
     return changed, {name: data for name, data in files.items() if name != bundle.MANIFEST}

@@ -1,4 +1,4 @@
-"""sensor-trainer: fit, score, evaluate and inspect detectors; one file per command."""
+"""sensor-trainer: fit, score, judge and audit detectors; one file per command."""
 
 import sys
 import traceback
@@ -8,6 +8,7 @@ import typer
 
 from models import bundle
 from models.bundle import BundleError
+from models.cli.audit import audit
 from models.cli.calibrate import calibrate
 from models.cli.common import Stop
 from models.cli.evaluate import evaluate
@@ -27,6 +28,7 @@ app.command()(calibrate)
 app.command()(score)
 _figures = "\n".join(f"{key}: {text}." for key, text in DEFINITIONS.items())
 app.command(epilog=f"{INTRODUCTION}\n\n{_figures}")(evaluate)
+app.command()(audit)
 app.command()(inspect)
 
 

@@ -219,4 +219,11 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
         typer.echo(line)
     if short := too_short(manifest):
         typer.echo(f"warning: {short}", err=True)
+    audit = manifest.audit
+    if audit is None:
+        typer.echo(
+            "warning: not audited: no two stretches of the normal data are unbroken", err=True
+        )
+    elif audit.refused:
+        typer.echo(f"warning: the audit refuses it: {audit.refused}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

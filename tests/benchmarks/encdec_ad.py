@@ -6,16 +6,18 @@ a picture of each into DIR. Everything is scored as the daemon would: the decode
 predictions. The data are read from ../shared/data/keogh.
 """
 
-import argparse
-import json
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import fbeta_score, precision_recall_curve, precision_score, recall_score
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import (
+    fbeta_score,
+    precision_recall_curve,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from models.calibration import Fold, error_statistics, errors
 from models.descent import Descent
@@ -152,9 +154,7 @@ def power_demand() -> tuple[Floats, Bools]:
 def drawn(anomalous: Bools, seed: int) -> Weeks:
     """The weeks in an order of chance, 24 : 8 : 6 : 7 of the normal and 3 : 3 of the others."""
     chance = np.random.default_rng(seed)
-    normal, other = (
-        chance.permutation(np.flatnonzero(flags)) for flags in (~anomalous, anomalous)
-    )
+    normal, other = (chance.permutation(np.flatnonzero(flags)) for flags in (~anomalous, anomalous))
     return Weeks(*np.split(normal, (24, 32, 38)), *np.split(other, (3,)))
 
 
@@ -199,5 +199,7 @@ def best_threshold(normal: Floats, anomalous: Floats) -> float:
 
 
 def main() -> None: ...
+
+
 if __name__ == "__main__":
     main()

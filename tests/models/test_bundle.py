@@ -317,6 +317,27 @@ GOLDENS: dict[str, Callable[[Arrays], Arrays]] = {
         "raw": found["raw"] * (1 + 2e-4 * (found["raw"] == found["raw"].min())),
     },
     "windows a little off": lambda found: {**found, "windows": found["windows"] * 1.001},
+    "a sample without scores": lambda found: {k: found[k] for k in found if k != "normal_raw"},
+    "a sample without rows": lambda found: {k: found[k] for k in found if k != "normal_row"},
+    "scores of a sample alone": lambda found: {k: found[k] for k in found if k != "normal"},
+    "a sample of one stretch": lambda found: {
+        k: array[:1] if k.startswith("normal") else array for k, array in found.items()
+    },
+    "a sample too narrow": lambda found: {**found, "normal": found["normal"][..., :-1]},
+    "a sample too short": lambda found: {**found, "normal": found["normal"][:, :-1]},
+    "a sample too short for a fault": lambda found: {
+        **found,
+        "normal": found["normal"][:, : 7 + 10],
+        "normal_raw": found["normal_raw"][:, :10],
+    },
+    "a sample of float32": lambda found: {**found, "normal": found["normal"].astype(np.float32)},
+    "a sample of NaN": lambda found: {**found, "normal": found["normal"] * np.nan},
+    "scores of a sample as one number": lambda found: {**found, "normal_raw": np.array(1.0)},
+    "a row that is no calibration": lambda found: {
+        **found,
+        "normal_row": found["normal_row"] + 1,
+    },
+    "a row below the first": lambda found: {**found, "normal_row": found["normal_row"] - 1},
 }
 
 

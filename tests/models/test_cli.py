@@ -178,6 +178,69 @@ def test_inspect_gives_the_manifest_as_json(run: Run, pristine: Path) -> None:
     assert shown["digest"] == bundle.load(pristine).digest
 
 
+def test_audit_shows_probes_and_the_smallest_step_of_each_sensor(run: Run, pristine: Path) -> None:
+    told, shown = run("audit", pristine), run("inspect", pristine)
+    report = json.loads(run("audit", pristine, "--json").out)
+
+    assert (told.code, told.err) == (0, "")
+    assert report == json.loads((pristine / "bundle.json").read_text())["audit"]
+    assert report["refused"] is None
+    for text in ("audited on 4 stretches", "white noise", "1.000", "not applicable", "rebuilds 9"):
+        assert text in told.out
+    for one in report["sensors"]:
+        line = next(line for line in told.out.splitlines() if one["sensor"] in line)
+        assert f" {one['smallest_step']:.3g} " in line
+        assert f" {one['in_spreads']:.2g} " in line
+        assert f" {one['drift']['delay_s']:g} s " in line
+    assert told.out in shown.out
+
+
+def test_a_bundle_that_copies_what_it_is_given_is_refused_with_1_and_fit_warns_of_it(
+    run: Run, plant: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "b"
+    fit = run("fit", plant, "--out", folder, "--model", "pca", "--set", "variance=1")
+
+    told, as_json = run("audit", folder), run("audit", folder, "--json")
+
+    assert fit.code == 0
+    assert "warning: the audit refuses it: it rebuilds 9" in fit.err
+    assert (told.code, as_json.code) == (1, 1)
+    assert "refused: it rebuilds 9" in told.out
+    assert "of white noise (wanted under 90%)" in json.loads(as_json.out)["refused"]
+    assert told.err == as_json.err == ""
+
+
+def test_data_that_no_probe_differs_from_are_said_to_prove_nothing(
+    run: Run, tmp_path: Path
+) -> None:
+    still = write_csv(tmp_path / "still.csv", np.tile([5.0, 0.0, -2.0], (400, 1)))
+    run("fit", still, "--out", tmp_path / "b", "--model", "pca")
+
+    done = run("audit", tmp_path / "b")
+
+    assert done.code == 0
+    assert "to say whether it is an identity map" in done.out
+
+
+def test_a_bundle_without_a_sample_cannot_be_audited_and_fit_warns_of_it(
+    run: Run, plant: Path, tmp_path: Path
+) -> None:
+    header, *lines = plant.read_text().splitlines()
+    broken = [line for row, line in enumerate(lines) if row % 30 < 20]
+    (tmp_path / "broken.csv").write_text("\n".join([header, *broken]))
+    folder = tmp_path / "b"
+
+    fit = run("fit", tmp_path / "broken.csv", "--out", folder, "--model", "pca", "--window", "8")
+    told, shown = run("audit", folder), run("inspect", folder)
+
+    assert fit.code == 0
+    assert "warning: not audited: no two stretches of the normal data are unbroken" in fit.err
+    assert told.code == 65
+    assert "golden.safetensors: holds no sample of held-out normal data" in told.err
+    assert "not audited" in shown.out
+
+
 def test_names_with_brackets_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "plant.csv", values(400))
     path.write_text(path.read_text().replace("flow", "flow[bold]", 1))
@@ -421,6 +484,9 @@ def test_an_existing_output_is_left_alone_unless_forced(
         (["score", "{pristine}", "{plant}", "--out", "{plant}/s"], 73, "cannot be written"),
         (["evaluate", "{broken}", "{plant}"], 65, "model.onnx: is missing"),
         (["inspect", "{broken}"], 65, "model.onnx: is missing"),
+        (["audit", "{broken}"], 65, "model.onnx: is missing"),
+        (["audit", "{nowhere}"], 66, "no such bundle"),
+        (["audit"], 2, "Missing argument"),
         (["inspect", "{nowhere}"], 66, "no such bundle"),
     ],
 )
@@ -499,20 +565,21 @@ main()
     fit = python(without, "fit", plant, "--out", tmp_path / "new")
     score = python(without, "score", pristine, faulty, "--out", tmp_path / "scores.csv")
     judged = python(without, "evaluate", pristine, faulty, "--json")
+    audited = python(without, "audit", pristine, "--json")
 
     assert (fit.code, fit.out) == (69, "")
     assert 'pip install "sensor-monitor[train]" (torch is missing)' in fit.err
     assert (score.code, score.err) == (0, "")
     assert json.loads(judged.out)["pooled"]["auc_pr"] > 0.5
+    assert (audited.code, json.loads(audited.out)["refused"]) == (0, None)
 
 
 def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -> None:
-    code = """
+    code = r"""
 import sys
 from models.cli import app
-for command in (
-    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["inspect"], ["--version"]),
-):
+    assert done.out.count("Example: sensor-trainer") == 7
+    assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     try:
         app([*command, *([] if command == ["--version"] else ["--help"])])
     except SystemExit as left:
@@ -523,7 +590,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
 
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
-    assert done.out.count("Example: sensor-trainer") == 6
+    assert done.out.count("Example: sensor-trainer") == 7
     assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 
