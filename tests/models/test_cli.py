@@ -578,8 +578,9 @@ def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -
     code = r"""
 import sys
 from models.cli import app
-    assert done.out.count("Example: sensor-trainer") == 7
-    assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
+for command in (
+    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["inspect"], ["--version"]),
+):
     try:
         app([*command, *([] if command == ["--version"] else ["--help"])])
     except SystemExit as left:
