@@ -78,6 +78,20 @@ def test_a_training_killed_after_any_epoch_ends_with_the_weights_of_one_never_in
         np.testing.assert_equal(resumed.validation_loss, whole.validation_loss)
 
 
+def test_weights_that_were_the_best_before_the_kill_are_kept(tmp_path: Path) -> None:
+    wild = Settings(epochs=30, patience=3, lr=0.3)
+    whole, epochs = fit("stacked", None, settings=wild)
+    assert whole.epochs[0] < epochs[-1] < 30
+    for kill in epochs[whole.epochs[0] - 1 :]:
+        with pytest.raises(Killed):
+            fit("stacked", tmp_path / f"{kill}", kill=kill, settings=wild)
+
+        resumed, _ = fit("stacked", tmp_path / f"{kill}", settings=wild)
+
+        assert resumed.epochs == whole.epochs
+        assert weights(resumed) == weights(whole)
+
+
 def test_one_killed_again_and_again_still_arrives(tmp_path: Path) -> None:
     whole, epochs = fit("stacked", None)
     for kill in epochs:
