@@ -29,6 +29,10 @@ class _Options(BaseModel):
     period: float | int | None = None
     window: int | None = None
     false_alarms_per_day: float | int | None = None
+    start: str | None = Field(default=None, alias="from")
+    to: str | None = None
+    assets: list[str] | None = None
+    exclude: str | None = None
     ignore: list[str] | None = None
     running: str | None = None
     settle: str | None = None
@@ -116,11 +120,17 @@ def run(jobs: Sequence[Job], workers: int, extra: Sequence[str] = ()) -> Iterato
 
 
 def _job(folder: Path, defaults: _Options, bundle: _Bundle) -> Job:
-    given = defaults.model_dump(exclude_none=True) | bundle.model_dump(exclude_none=True)
+    given = {
+        key: value
+        for options in (defaults, bundle)
+        for key, value in options.model_dump(by_alias=True, exclude_none=True).items()
+    }
     settings = {**defaults.set, **bundle.set}
     out = folder / given.pop("out")
     words = [str(folder / one) for one in given.pop("data")] + ["--out", str(out)]
     del given["set"]
+    if "exclude" in given:
+        given["exclude"] = str(folder / given["exclude"])
     for key, value in given.items():
         words += _words("--" + key.replace("_", "-"), value)
     for key, value in settings.items():

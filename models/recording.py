@@ -1,4 +1,4 @@
-"""Recordings: CSV files of readings at their own times, one row per asset and time."""
+"""Recordings: files of readings at their own times, one row per asset and time."""
 
 import hashlib
 import re
@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from models.frame import Arrival, Bools, Codes, Floats, Frames, Grid, Ints, frames_of
+from models.parquet import ParquetTable
 from models.selection import EVERYTHING, Range, Selection
-from models.tables import CsvTable, RecordingError, Table
+from models.tables import CsvTable, ExtraMissing, RecordingError, Table
 from models.timestamps import EARLIEST, LATEST, iso, timestamp_ns
 
 __all__ = [
     "EARLIEST",
     "LATEST",
+    "ExtraMissing",
     "Recording",
     "RecordingError",
     "Track",
@@ -30,7 +32,8 @@ __all__ = [
 
 NOT_SENSORS = frozenset({"timestamp", "asset", "label"})
 IGNORED_BY_DEFAULT = ("changepoint",)
-_DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.csv(\.gz)?")
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+_DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.(csv|csv\.gz|parquet)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,9 @@ def find(data: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in data:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.name.endswith((".csv", ".csv.gz")))
+            inside = sorted(p for p in path.rglob("*") if p.name.endswith(ENDINGS))
             if not inside:
-                raise FileNotFoundError(f"{path}: holds no .csv or .csv.gz file")
+                raise FileNotFoundError(f"{path}: holds no {', '.join(ENDINGS)} file")
             found += inside
         elif path.is_file():
             found.append(path)
@@ -127,19 +130,20 @@ def read(
     ignore: Sequence[str] = (),
     rows: Range = (None, None),
 ) -> Recording:
-    """Read one CSV file.
+    """Read one file.
 
     Args:
-        path: `.csv` or `.csv.gz`.
+        path: `.parquet`; every other name is that of a CSV file.
         sensors: the columns wanted, in this order; None = all that are not ignored.
         ignore: columns to leave out beside `changepoint`.
         rows: half-open range of data rows.
 
     Raises:
         RecordingError: if the file is no recording, or lacks a sensor.
+        ExtraMissing: if it is a Parquet file and pyarrow is not installed.
     """
     data = path.read_bytes()
-    table = CsvTable(path, data, rows)
+    table = (ParquetTable if path.suffix == ".parquet" else CsvTable)(path, data, rows)
     names = _sensors(path, table, sensors, ignore)
     time, stamps = table.times("timestamp")
     values = np.column_stack([table.numbers(name) for name in names])
@@ -274,6 +278,6 @@ def asset_of(path: Path) -> str:
     if _DAY_FILE.fullmatch(path.name):
         return path.resolve().parent.name
     name = path.name
-    for ending in (".gz", ".csv", ".train", ".test"):
+    for ending in (".gz", ".csv", ".parquet", ".train", ".test"):
         name = name.removesuffix(ending)
     return name

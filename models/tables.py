@@ -22,6 +22,10 @@ class RecordingError(ValueError):
     """A recording that cannot be read: one message naming the file, the place and what is wrong."""
 
 
+class ExtraMissing(Exception):
+    """A file that needs a library which is not installed; the message says how to install it."""
+
+
 class Table(Protocol):
     """A file's columns; whatever cannot be read raises a RecordingError with its place.
 

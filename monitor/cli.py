@@ -21,7 +21,7 @@ from rich.table import Table
 
 from models import bundle
 from models.frame import SECOND
-from models.recording import RecordingError, iso
+from models.recording import ExtraMissing, RecordingError, iso
 from monitor import config as configuration
 from monitor.alert import cloudevent
 from monitor.config import Config
@@ -55,6 +55,8 @@ def main() -> NoReturn:
         _fail(str(error), error.exit_code)
     except FileNotFoundError as error:
         _fail(str(error), 66)
+    except ExtraMissing as error:
+        _fail(str(error), 69)
     except (RecordingError, bundle.BundleError) as error:
         _fail(str(error), 65)
     except BrokenPipeError:

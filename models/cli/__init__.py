@@ -16,7 +16,7 @@ from models.cli.fit import fit
 from models.cli.inspect import inspect
 from models.cli.score import score
 from models.evaluation import DEFINITIONS, INTRODUCTION
-from models.recording import RecordingError
+from models.recording import ExtraMissing, RecordingError
 
 app = typer.Typer(
     help="Train detectors on normal data, and judge them.",
@@ -40,6 +40,8 @@ def main() -> NoReturn:
         _fail(str(error), error.code)
     except FileNotFoundError as error:
         _fail(str(error), 66)
+    except ExtraMissing as error:
+        _fail(str(error), 69)
     except (RecordingError, BundleError) as error:
         _fail(str(error), 65)
     except OSError as error:

@@ -16,7 +16,9 @@ from models.frame import SECOND
 from models.recording import Recording, RecordingError, find, read, timestamp_ns
 from models.selection import Range, Selection
 
-Data = Annotated[list[Path], typer.Argument(help="Recordings: CSV files or folders of them.")]
+Data = Annotated[
+    list[Path], typer.Argument(help="Recordings: CSV or Parquet files, or folders of them.")
+]
 BundleFolder = Annotated[Path, typer.Argument(help="A bundle.")]
 Rows = Annotated[
     str | None,

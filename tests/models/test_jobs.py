@@ -54,6 +54,25 @@ def test_a_bundles_own_settings_come_before_those_for_all(tmp_path: Path) -> Non
     )
 
 
+def test_what_of_the_data_is_used_is_said_as_on_the_command_line(tmp_path: Path) -> None:
+    text = """\
+[fit]
+exclude = "repairs.csv"
+from = "2026-01-01T00:00:00Z"
+[[bundle]]
+out = "b"
+data = ["one.csv"]
+to = "1800000000"
+assets = ["p1", "p2"]
+"""
+    (job,) = read(written(tmp_path, text))
+
+    assert job.arguments[3:] == (
+        *("--from", "2026-01-01T00:00:00Z", "--exclude", f"{tmp_path}/repairs.csv"),
+        *("--to", "1800000000", "--assets", "p1,p2"),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
