@@ -152,9 +152,7 @@ def power_demand() -> tuple[Floats, Bools]:
 def drawn(anomalous: Bools, seed: int) -> Weeks:
     """The weeks in an order of chance, 24 : 8 : 6 : 7 of the normal and 3 : 3 of the others."""
     chance = np.random.default_rng(seed)
-    normal, other = (
-        chance.permutation(np.flatnonzero(flags)) for flags in (~anomalous, anomalous)
-    )
+    normal, other = (chance.permutation(np.flatnonzero(flags)) for flags in (~anomalous, anomalous))
     return Weeks(*np.split(normal, (24, 32, 38)), *np.split(other, (3,)))
 
 
@@ -199,5 +197,7 @@ def best_threshold(normal: Floats, anomalous: Floats) -> float:
 
 
 def main() -> None: ...
+
+
 if __name__ == "__main__":
     main()
