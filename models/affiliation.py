@@ -12,19 +12,20 @@ import numpy as np
 from models.frame import Floats, Ints
 
 
-def affiliation(events: Ints, alerts: Ints, frames: int) -> tuple[Floats, Floats]:
+def affiliation(events: Ints, alerts: Ints, length: int) -> tuple[Floats, Floats]:
     """Precision and recall of each event of a file.
 
     Args:
-        events, alerts: disjoint and in order of time, half-open [start, end), shape (n, 2).
-        frames: in the file.
+        events, alerts: disjoint and in order of time, [start, end) in ticks since the file's
+            start, shape (n, 2).
+        length: of the file, ticks.
 
     Returns:
         Precision, NaN where no alert lies in the event's zone, and recall, shape (events,).
     """
     # Zones and what of each alert lies in which.
     cuts = (events[:-1, 1] + events[1:, 0]) / 2
-    zones = np.r_[0, cuts, frames]
+    zones = np.r_[0, cuts, length]
     within = np.searchsorted(alerts[:, 0], cuts) > np.searchsorted(alerts[:, 1], cuts, "right")
     begin = np.sort(np.r_[alerts[:, 0], cuts[within]])
     end = np.sort(np.r_[alerts[:, 1], cuts[within]])

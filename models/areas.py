@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.frame import Bools, Floats, Ints
-from models.spans import events_of
+from models.spans import events_of, in_ticks
 
 Areas = tuple[float, float]  # under precision over recall, under recall over false alarms
 
 # Longer windows are averaged over so many buffers, evenly spaced.
 MOST_BUFFERS = 129
+APART = 1 << 32  # ticks
 
 
 def auc(label: Bools, score: Floats) -> Areas | None:
@@ -30,10 +31,12 @@ def auc(label: Bools, score: Floats) -> Areas | None:
     return _areas(hits / hits[-1], (last + 1 - hits) / (~label).sum(), hits / (last + 1))
 
 
-def vus(labels: Sequence[Bools], scores: Sequence[Floats], longest: int) -> Areas | None:
-    """Volume under the surface: the mean range-AUC over label buffers of 0 to `longest` frames.
+def vus(
+    labels: Sequence[Bools], scores: Sequence[Floats], ticks: Sequence[Ints], longest: int
+) -> Areas | None:
+    """Volume under the surface: the mean range-AUC over label buffers of 0 to `longest` ticks.
 
-    Paparrizos et al. 2022, PVLDB 15(11): a buffer of l frames lies around each event, l/2 on each
+    Paparrizos et al. 2022, PVLDB 15(11): a buffer of l ticks lies around each event, l/2 on each
     side, where a label falls off as sqrt(1 - distance / l); the hit rate is multiplied by the
     share of events, with their buffers, in which there is any alarm. As TSB-AD computes it, but
     with every score as a threshold and not 250 of them.
@@ -41,15 +44,16 @@ def vus(labels: Sequence[Bools], scores: Sequence[Floats], longest: int) -> Area
     Args:
         labels: of each file, shape (frames,).
         scores: of each file, NaN where a frame is not scored: such a frame counts for nothing.
-        longest: the longest buffer, frames.
+        ticks: when the frames are, increasing.
+        longest: the longest buffer, ticks.
 
     Returns:
         The areas; None without an event or without a normal frame.
     """
-    events, bounds, distance = _events(labels, scores)
+    place, events = _laid_out(labels, scores, ticks)
     everything = np.concatenate(scores)
     scored = ~np.isnan(everything)
-    nearest, second = distance[:, scored]
+    nearest, second = _nearest(events, place)[:, scored]
     total, positive = len(nearest), int((nearest == 0).sum())
     if not 0 < positive < total:
         return None
@@ -69,7 +73,7 @@ def vus(labels: Sequence[Bools], scores: Sequence[Floats], longest: int) -> Area
         falling = np.sqrt(np.maximum(0.0, 1 - nearest / max(1, buffer)))
         falling = np.where(second <= buffer // 2, 1.0, falling)
         buffered[near] = np.where(nearest <= buffer // 2, falling, 0.0)
-        peaks = np.sort(_peaks(events, bounds, highest, buffer // 2))
+        peaks = np.sort(_peaks(events, place, highest, buffer // 2))
         existence = 1 - np.searchsorted(peaks, thresholds) / len(peaks)
         soft = np.cumsum(buffered)[last]
         # The label itself and the buffer that was alarmed in, halfway: neither hides the other.
@@ -94,43 +98,51 @@ def _areas(recall: Floats, false: Floats, precision: Floats) -> Areas:
     return float((np.diff(recall) * precision).sum()), float(roc)
 
 
-def _events(labels: Sequence[Bools], scores: Sequence[Floats]) -> tuple[Ints, Ints, Floats]:
-    """The events with a scored frame, all files one after another.
+def _laid_out(
+    labels: Sequence[Bools], scores: Sequence[Floats], ticks: Sequence[Ints]
+) -> tuple[Ints, Ints]:
+    """All files on one line of ticks, so far apart that no buffer reaches from one to another.
 
     Returns:
-        The events and the bounds of their files, [start, end) of shape (events, 2), and how far
-        off the nearest two events of its file are from each frame: 0 inside the nearest, inf where
-        there is none, shape (2, frames).
+        The place of each frame, shape (frames,), and the events, [start, end) of shape (events, 2).
     """
+    places: list[Ints] = []
     events: list[Ints] = []
-    bounds: list[Ints] = []
-    distances: list[Floats] = []
     start = 0
-    for label, score in zip(labels, scores, strict=True):
-        spans = events_of(label, score)
-        at = np.arange(len(label))
-        begun, ended = (np.searchsorted(edges, at, "right") for edges in spans.T)
-        first = np.r_[spans[:, 0], np.inf, np.inf]
-        end = np.r_[-np.inf, -np.inf, spans[:, 1]]
-        later, earlier = first[[begun, begun + 1]] - at, at + 1 - end[[ended, ended + 1]]
-        either = np.sort(np.concatenate((later, earlier)), axis=0)
-        distances.append(np.where(begun > ended, 0, either[:2]))
-        events.append(spans + start)
-        bounds.append(np.broadcast_to([start, start + len(label)], spans.shape))
-        start += len(label)
-    return np.concatenate(events), np.concatenate(bounds), np.concatenate(distances, axis=1)
+    for label, score, tick in zip(labels, scores, ticks, strict=True):
+        place = tick - tick[:1] + start
+        places.append(place)
+        events.append(in_ticks(events_of(label, score), place))
+        start += int(tick[-1] - tick[0]) + APART if len(tick) else 0
+    return np.concatenate(places), np.concatenate(events)
 
 
-def _peaks(events: Ints, bounds: Ints, score: Floats, reach: int) -> Floats:
+def _nearest(events: Ints, place: Ints) -> Floats:
+    """How far off the nearest two events are: 0 inside the nearest, inf without one.
+
+    Args:
+        events, place: as of `_laid_out`.
+
+    Returns:
+        Shape (2, frames).
+    """
+    begun, ended = (np.searchsorted(edges, place, "right") for edges in events.T)
+    first, last = np.r_[events[:, 0], np.inf, np.inf], np.r_[-np.inf, -np.inf, events[:, 1]] - 1
+    later, earlier = first[[begun, begun + 1]] - place, place - last[[ended, ended + 1]]
+    either = np.sort(np.concatenate((later, earlier)), axis=0)
+    return np.where(begun > ended, 0, either[:2])
+
+
+def _peaks(events: Ints, place: Ints, score: Floats, reach: int) -> Floats:
     """The highest score of each event within reach; events whose reaches overlap are one.
 
     Args:
-        events, bounds: as of `_events`.
+        events, place: as of `_laid_out`.
         score: of all frames, -inf where not scored, and one more -inf at the end.
-        reach: frames.
+        reach: ticks.
     """
-    start = np.maximum(events[:, 0] - reach, bounds[:, 0])
-    end = np.minimum(events[:, 1] + reach, bounds[:, 1])
-    apart = np.flatnonzero(np.r_[True, start[1:] >= end[:-1]])
-    start, end = start[apart], end[np.r_[apart[1:] - 1, len(end) - 1]]
-    return np.maximum.reduceat(score, np.column_stack((start, end)).ravel())[::2]
+    apart = np.flatnonzero(np.r_[True, events[1:, 0] - events[:-1, 1] >= 2 * reach])
+    start = events[apart, 0] - reach
+    end = events[np.r_[apart[1:] - 1, len(events) - 1], 1] + reach
+    frames = np.searchsorted(place, np.column_stack((start, end)))
+    return np.maximum.reduceat(score, frames.ravel())[::2]

@@ -10,10 +10,10 @@ from models.affiliation import affiliation
 from models.areas import auc, vus
 from models.decision import Decision, Verdicts
 from models.detector import Detector
-from models.frame import SECOND, Bools, Coverage, Floats, Grid
+from models.frame import SECOND, Bools, Coverage, Floats, Grid, Ints
 from models.recording import Recording, Track, tracks_of
 from models.selection import Selection
-from models.spans import delays_of, events_of, spans_of, touches
+from models.spans import delays_of, events_of, in_ticks, spans_of, touches
 from models.threshold import DAY
 
 INTRODUCTION = (
@@ -37,7 +37,7 @@ DEFINITIONS: Final = {
     "auc_pr": "precision averaged over recall (average precision) of the smoothed score, for every "
     "threshold; the prevalence for a score that knows nothing",
     "auc_roc": "chance that an anomalous frame scores higher than a normal one",
-    "vus_pr": "auc_pr that forgives a shift in time: its mean over buffers of 0 to L frames around "
+    "vus_pr": "auc_pr that forgives a shift in time: its mean over buffers of 0 to L ticks around "
     "each event, half on each side; L = the bundle's window (Paparrizos et al. 2022)",
     "vus_roc": "the same of auc_roc",
     "events": "number of events",
@@ -112,17 +112,20 @@ class Judged:
         label: whether a frame is anomalous; None where the file has no labels.
         alarm: whether it is in alert.
         score: NaN where it is not scored.
+        tick: when it is; where a recording has a hole there are no frames.
     """
 
     label: Bools | None
     alarm: Bools
     score: Floats
+    tick: Ints
 
 
 def judged(scores: TrackScores, *, labelled: bool = True) -> Judged:
     """The frames of a track with the detector's own verdicts."""
     verdicts, label = scores.verdicts, scores.track.label.astype(bool)
-    return Judged(label if labelled else None, verdicts.anomalous, verdicts.score)
+    tick = scores.track.frames.tick
+    return Judged(label if labelled else None, verdicts.anomalous, verdicts.score, tick)
 
 
 def always_alarm(frames: Judged) -> Judged:
@@ -149,17 +152,18 @@ def evaluate(files: Sequence[Judged], grid: Grid) -> Metrics:
         "alerts": alerts,
         "alerts_per_day": _ratio(alerts, windows * period_s / DAY),
     }
-    labels = [(f.label, f.alarm, f.score) for f in files if f.label is not None]
+    labels = [(f.label, f.alarm, f.score, f.tick) for f in files if f.label is not None]
     if labels:
         out |= _frame_figures(labels, grid.window) | _event_figures(labels, period_s)
     return out
 
 
-Labelled = tuple[Bools, Bools, Floats]  # label, alarm and score of a file
+Labelled = tuple[Bools, Bools, Floats, Ints]  # label, alarm, score and tick of a file's frames
 
 
 def _frame_figures(files: Sequence[Labelled], window: int) -> Metrics:
-    label, alarm, score = (np.concatenate(column) for column in zip(*files, strict=True))
+    labels, alarms, scores, ticks = zip(*files, strict=True)
+    label, alarm, score = (np.concatenate(parts) for parts in (labels, alarms, scores))
     scored = ~np.isnan(score)
     label, alarm, score = label[scored], alarm[scored], score[scored]
     hit, miss = int((label & alarm).sum()), int((label & ~alarm).sum())
@@ -175,8 +179,7 @@ def _frame_figures(files: Sequence[Labelled], window: int) -> Metrics:
         "mcc": (hit * quiet - false * miss) / product**0.5 if product else None,
     }
     out["auc_pr"], out["auc_roc"] = auc(label, score) or (None, None)
-    volumes = vus([one for one, _, _ in files], [one for _, _, one in files], window)
-    out["vus_pr"], out["vus_roc"] = volumes or (None, None)
+    out["vus_pr"], out["vus_roc"] = vus(labels, scores, ticks, window) or (None, None)
     return out
 
 
@@ -185,11 +188,14 @@ def _event_figures(files: Sequence[Labelled], period_s: float) -> Metrics:
     touching: list[bool] = []
     near: list[tuple[Floats, Floats]] = []
     normal = 0
-    for label, alarm, score in files:
+    for label, alarm, score, tick in files:
         events, alerts = events_of(label, score), spans_of(alarm)
-        delays += [delay and delay * period_s for delay in delays_of(events, alarm, score)]
+        waited = delays_of(events, alarm, score, tick)
+        delays += [None if ticks is None else ticks * period_s for ticks in waited]
         touching += touches(alerts, label).tolist()
-        near.append(affiliation(events, alerts, len(label)))
+        since = tick - tick[:1]
+        length = int(since[-1]) + 1 if len(since) else 0
+        near.append(affiliation(in_ticks(events, since), in_ticks(alerts, since), length))
         normal += int((~np.isnan(score) & ~label).sum())
     found = [delay for delay in delays if delay is not None]
     recall, precision = _ratio(len(found), len(delays)), _ratio(sum(touching), len(touching))

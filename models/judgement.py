@@ -57,6 +57,11 @@ class Summary:
     average: Average
     pooled: Metrics
 
+    def headline(self, key: str) -> float | None:
+        """The mean over files where there are enough for an interval, else of all as one."""
+        enough = len(self.files) >= LEAST_FILES
+        return (self.average.mean if enough else self.pooled).get(key)
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -68,7 +73,8 @@ class Judgement:
         frames: what was judged.
         own: the detector's figures.
         always_alarm: what labels alone are worth; None without labels.
-        pca: the baseline's figures; None for a bundle without a baseline.
+        pca: the baseline's figures; None for a bundle without a baseline, and the very figures
+            of `own` for one that is a window PCA itself.
         gain: own figures minus the baseline's, paired by file; None without one.
     """
 
@@ -80,6 +86,11 @@ class Judgement:
     always_alarm: Summary | None
     pca: Summary | None
     gain: Average | None
+
+    @property
+    def rival(self) -> Summary | None:
+        """The baseline's figures where there is one to compare with."""
+        return None if self.pca is self.own else self.pca
 
     @property
     def labelled(self) -> bool:

@@ -1,11 +1,13 @@
 """What people read of a bundle and of a judgement: sentences and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
 from models.manifest import DEFAULT, REQUIRED_PROBES, AuditSpec, FaultSpec, Manifest
@@ -131,18 +133,15 @@ def duration(seconds: float) -> str:
 
 
 def judgement(found: Judgement) -> Iterator[str | Table]:
-    """The figures of `evaluate`, pooled and as the mean of the files."""
+    """The figures of `evaluate`, of all files as one and as their mean."""
     files, average = len(found.names), found.own.average
-    columns = {"pooled": found.own.pooled}
-    if found.always_alarm:
-        columns["always-alarm, pooled"] = found.always_alarm.pooled
-    if found.pca and found.pca is not found.own:
-        columns["pca, pooled"] = found.pca.pooled
-    table = Table("figure", *columns)
+    table = Table("figure", *pooled(found), box=SIMPLE_HEAD)
     if files > 1:
-        table.add_column("mean of files")
+        table.add_column(f"mean of {files} files")
+    for column in table.columns:
+        column.no_wrap = True
     for key in found.own.pooled:
-        cells = [number(figures.get(key)) for figures in columns.values()]
+        cells = [number(figures.get(key)) for figures in pooled(found).values()]
         if files > 1:
             cells.append(with_interval(average, key, files))
         table.add_row(key, *cells)
@@ -152,27 +151,40 @@ def judgement(found: Judgement) -> Iterator[str | Table]:
     if files > (labelled := sum(one.label is not None for one in found.frames)) > 0:
         yield f"{labelled} of {files} files have labels: what needs labels is theirs."
     if not found.pca:
-        yield "This bundle has no pca baseline to compare with."
+        yield "This bundle has no pca baseline to compare with; one that is fitted now has."
     if seen := found.own.pooled["rows_seen_in_training"]:
-        yield f"{seen} of these rows were trained on: judge it on others."
+        yield f"{seen} of these rows were trained or calibrated on: judge it on others."
 
 
-def with_interval(average: Average, key: str, files: int) -> str:
+def pooled(found: Judgement) -> dict[str, Metrics]:
+    """The figures of all files as one, by detector."""
+    columns = {"this bundle": found.own.pooled}
+    if found.always_alarm:
+        columns["always-alarm"] = found.always_alarm.pooled
+    if found.rival:
+        columns["pca"] = found.rival.pooled
+    return columns
+
+
+def with_interval(
+    average: Average, key: str, files: int, said: Callable[[float | None], str] | None = None
+) -> str:
     """A mean, its interval, and of how many files where that is not all."""
+    said = said or number
     interval, counted = average.interval[key], average.counted[key]
-    text = number(average.mean[key])
+    text = said(average.mean[key])
     if interval:
-        text += f" [{number(interval[0])}, {number(interval[1])}]"
+        text += f" [{said(interval[0])}, {said(interval[1])}]"
     return text if counted in (0, files) else f"{text} of {counted}"
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a dash where there is no meaning."""
+    """Three significant digits; a dash where there is no meaning."""
     if value is None:
         return "–"
-    if isinstance(value, int) or abs(value) >= 1e4:
+    if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:.0f}"
-    return f"{value:.4g}"
+    return f"{value:.3g}"
 
 
 def losses(manifest: Manifest) -> str:

@@ -23,9 +23,16 @@ def touches(spans: Ints, flags: Bools) -> Bools:
     return count[spans[:, 1]] > count[spans[:, 0]]
 
 
-def delays_of(events: Ints, alarm: Bools, score: Floats) -> list[int | None]:
-    """Frames from each event's start to its first scored frame in alert; None = missed."""
-    hits = alarm & ~np.isnan(score)
+def in_ticks(spans: Ints, tick: Ints) -> Ints:
+    """The ticks of some spans of frames, shape (spans, 2): a hole in a recording has no frames."""
+    return np.column_stack((tick[spans[:, 0]], tick[spans[:, 1] - 1] + 1))
+
+
+def delays_of(events: Ints, alarm: Bools, score: Floats, tick: Ints) -> list[int | None]:
+    """Ticks from each event's start to its first scored frame in alert; None = missed."""
+    hits = np.append(np.flatnonzero(alarm & ~np.isnan(score)), len(tick))
+    first = hits[np.searchsorted(hits, events[:, 0])].tolist()
     return [
-        int(hits[start:end].argmax()) if hits[start:end].any() else None for start, end in events
+        int(tick[hit] - tick[start]) if hit < end else None
+        for hit, (start, end) in zip(first, events.tolist(), strict=True)
     ]

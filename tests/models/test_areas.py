@@ -3,7 +3,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.areas import MOST_BUFFERS, auc, vus
+from models.areas import MOST_BUFFERS, Areas, auc
+from models.areas import vus as vus_at
 from models.frame import Bools, Floats
 
 Frames = list[tuple[bool, int | None]]
@@ -15,6 +16,11 @@ def flags(text: str) -> Bools:
 
 def scores(text: str) -> Floats:
     return np.array([np.nan if one == "-" else float(one) for one in text])
+
+
+def vus(labels: list[Bools], scores: list[Floats], longest: int) -> Areas | None:
+    """Of files without holes."""
+    return vus_at(labels, scores, [np.arange(len(label)) for label in labels], longest)
 
 
 def range_areas(label: Bools, score: Floats, buffer: int) -> tuple[float, float]:
@@ -116,6 +122,15 @@ def test_frames_without_a_score_lie_between_others_and_count_for_nothing() -> No
     assert (vus([label], [near], 4) or (0,))[0] > (vus([label], [far], 4) or (0,))[0]
     assert vus([flags("0011")], [scores("12--")], 4) is None
     assert vus([flags("0101")], [scores("123-")], 0) == vus([flags("010")], [scores("123")], 0)
+
+
+def test_a_buffer_reaches_so_many_ticks_whatever_frames_there_are() -> None:
+    label, late = flags("000100000"), scores("000090000")
+    together, after_a_hole = np.arange(9), np.array([0, 1, 2, 3, 70, 71, 72, 73, 74])
+
+    near, far = vus_at([label], [late], [together], 4), vus_at([label], [late], [after_a_hole], 4)
+
+    assert (near or (0,))[0] > (far or (0,))[0]
 
 
 @pytest.mark.parametrize("label", ["0000", "1111", "0", "1", ""])

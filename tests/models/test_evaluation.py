@@ -42,6 +42,7 @@ def frames(label: str, alarm: str, score: str | None = None) -> Judged:
         np.array([one == "1" for one in label], bool),
         np.array([one == "1" for one in alarm], bool),
         np.array([np.nan if one == "-" else float(one) for one in digits]),
+        np.arange(len(label)),
     )
 
 
@@ -86,11 +87,22 @@ def test_volumes_take_their_buffers_from_the_window_and_affiliation_its_spans_fr
     assert label is not None
     found = evaluate([HAND], Grid(SECOND, 5))
 
-    assert (found["vus_pr"], found["vus_roc"]) == vus([label], [score], 5)
+    assert (found["vus_pr"], found["vus_roc"]) == vus([label], [score], [HAND.tick], 5)
     precision, recall = affiliation(spans_of(label), spans_of(HAND.alarm), 16)
     assert found["affiliation_precision"] == np.nanmean(precision)
     assert found["affiliation_recall"] == recall.mean()
     assert 0 < (found["affiliation_f1"] or 0) < 1
+
+
+def test_a_hole_in_a_recording_is_as_long_as_it_was() -> None:
+    whole = frames(label="0011110000", alarm="0000110000", score="1123-94111")
+    tick = whole.tick + np.array([0, 0, 0, 0, 0, 60, 60, 60, 60, 60])
+
+    found = evaluate([replace(whole, tick=tick)], GRID)
+
+    assert evaluate([whole], GRID)["detection_delay_s"] == 3
+    assert found["detection_delay_s"] == 63
+    assert found["affiliation_recall"] != evaluate([whole], GRID)["affiliation_recall"]
 
 
 def test_without_an_alert_event_and_affiliation_f1_are_0_and_precision_has_no_meaning() -> None:
@@ -156,7 +168,7 @@ def test_nothing_is_point_adjusted() -> None:
 def test_frame_figures_are_those_of_scikit_learn(rows: list[tuple[bool, bool, int]]) -> None:
     label, alarm, score = (np.array(column) for column in zip(*rows, strict=True))
 
-    found = evaluate([Judged(label, alarm, score.astype(float))], GRID)
+    found = evaluate([Judged(label, alarm, score.astype(float), np.arange(len(rows)))], GRID)
 
     for key, reference in (
         ("f1", f1_score),

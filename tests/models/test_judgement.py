@@ -68,8 +68,12 @@ def test_equal_figures_have_equal_intervals() -> None:
 
 
 def test_a_summary_judges_files_one_by_one_and_together() -> None:
-    ones = Judged(np.array([True, False]), np.array([True, False]), np.array([2.0, 0.5]))
-    none = Judged(np.array([True, False]), np.array([False, False]), np.array([0.1, 0.5]))
+    ones = Judged(
+        np.array([True, False]), np.array([True, False]), np.array([2.0, 0.5]), np.arange(2)
+    )
+    none = Judged(
+        np.array([True, False]), np.array([False, False]), np.array([0.1, 0.5]), np.arange(2)
+    )
 
     found = summary([ones, none], GRID, [3, 4])
 
