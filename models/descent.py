@@ -27,7 +27,7 @@ class Descent:
         generator: of batches and noise.
 
     Attributes:
-        epoch: epochs done.
+        epoch: epochs done; negative while parts of the network are pretrained.
         best_epoch, best_loss: of the least validation loss so far.
     """
 
@@ -41,7 +41,7 @@ class Descent:
         settings: Settings,
         generator: Generator,
     ) -> None:
-        self.epoch, self.best_epoch, self.best_loss = 0, 0, float("inf")
+        self.epoch, self.best_epoch, self.best_loss = -network.pretraining, 0, float("inf")
         self._network, self._frames, self._train = network, frames, train
         self._validation = spaced(validation, MOST_TO_VALIDATE)
         self._epochs, self._settings, self._generator = epochs, settings, generator
@@ -51,7 +51,10 @@ class Descent:
         steps = -(-min(len(train), settings.epoch_windows) // settings.batch)
         self._schedules = [
             torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, settings.lr, epochs=epochs, steps_per_epoch=steps
+                optimiser,
+                settings.lr,
+                epochs=network.pretraining + epochs,
+                steps_per_epoch=steps,
             )
             for optimiser in self._optimisers
         ]
@@ -66,6 +69,8 @@ class Descent:
         """Train one epoch and measure the validation loss."""
         self.epoch += 1
         self._train_epoch()
+        if self.epoch < 1:
+            return
         if len(self._validation):
             loss = validation_loss(self._network, self._frames, self._validation)
             if loss < self.best_loss:
@@ -139,4 +144,6 @@ def validation_loss(network: Network, frames: Tensor, ends: Ints) -> float:
         for start in range(0, len(ends), 256):
             _, error = network(gather(frames, ends[start : start + 256], network.window))
             total += float(error.double().sum())
-    return total / (len(ends) * frames.shape[1] * network.window) if len(ends) else float("nan")
+    if not len(ends):
+        return float("nan")
+    return total / (len(ends) * frames.shape[1] * network.window) + network.offset

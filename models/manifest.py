@@ -225,7 +225,7 @@ class Manifest(_Strict):
     created: AwareDatetime
     name: str
     model: str
-    parameters: dict[str, int | float | str | Numbers | Words]
+    parameters: dict[str, bool | int | float | str | Numbers | Words]
     sensors: list[SensorSpec] = Field(min_length=1)
     period_ns: int = Field(gt=0, le=LONGEST_PERIOD)
     window: int = Field(ge=2, le=LONGEST_WINDOW)

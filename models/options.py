@@ -10,21 +10,29 @@ import torch
 
 from models.detector import Score
 from models.families import FAMILIES
+from models.families.dense import Activation
 from models.plan import Request, Settings
 
 Range = tuple[str, Callable[[float], bool]]
 
 # What a number must be, where that is not "over 0".
 RANGES: dict[str, Range] = {
+    "alpha": ("from 0 to 1", lambda number: 0 <= number <= 1),
+    "cap": ("1 or more", lambda number: number >= 1),
     "max_hold": ("0 or more", lambda number: number >= 0),
     "max_held": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "denoise": ("0 or more", lambda number: number >= 0),
+    "layerwise": ("0 or more", lambda number: number >= 0),
+    "mask": ("0 or more and under 1", lambda number: 0 <= number < 1),
+    "masked": ("0 or more and under 1", lambda number: 0 <= number < 1),
     "teacher_forcing": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "variance": ("over 0 and at most 1", lambda number: 0 < number <= 1),
 }
 OVER_0: Range = ("over 0", lambda number: number > 0)
 LARGEST = 1e9
-KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a word"}
+# What a word must be.
+WORDS = {"score": get_args(Score), "activation": get_args(Activation)}
+KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 LISTS: dict[type, str] = {
     int: "a list of whole numbers such as [128,32]",
     str: 'a list of words such as ["pca","lstm"]',
@@ -71,8 +79,8 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
 def _value(key: str, text: str, default: object) -> Any:
     """A value of the default's kind; the message of its ValueError says what was wanted."""
     if isinstance(default, str):
-        if key == "score" and text not in get_args(Score):
-            raise ValueError(f"one of {', '.join(get_args(Score))}")
+        if text not in WORDS[key]:
+            raise ValueError(f"one of {', '.join(WORDS[key])}")
         return text
     wants_list = isinstance(default, tuple)
     kind = type(cast(tuple[object, ...], default)[0]) if wants_list else type(default)
@@ -86,6 +94,8 @@ def _value(key: str, text: str, default: object) -> Any:
         raise ValueError((LISTS if wants_list else KINDS)[kind])
     if kind is str:
         return tuple(items)
+    if kind is bool:
+        return items[0]
     wanted, holds = RANGES.get(key, OVER_0)
     if not items or not all(holds(number) and number <= LARGEST for number in items):
         raise ValueError(wanted)

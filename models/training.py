@@ -125,7 +125,8 @@ def _descend(
         descent.advance()
         if checkpoint:
             checkpoint.write(descent.state_dict())
-        on_epoch(descent.epoch)
+        if descent.epoch > 0:
+            on_epoch(descent.epoch)
     if not descent.best_epoch:
         raise TrainingError(
             "training diverged: the validation loss was never finite; a lower --set lr may help"

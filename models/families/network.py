@@ -15,12 +15,14 @@ class Network(nn.Module):
 
     Attributes:
         epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
+        pretraining: epochs before epoch 1, for parts of the network; not those where it is best.
         scaled: whether an error is already in units of its own normal size.
         bootstrap: whether it trains on windows drawn with replacement, as a member of an ensemble
             may (Breiman 1996).
     """
 
     epoch = 1
+    pretraining = 0
     scaled = False
     bootstrap = False
 
@@ -28,6 +30,11 @@ class Network(nn.Module):
         super().__init__()
         self.window = window
         self.sensors = sensors
+
+    @property
+    def offset(self) -> float:
+        """What the mean error lacks to be comparable between epochs, where its zero moves."""
+        return 0.0
 
     def initialise(self, generator: Generator) -> None:
         """Draw the initial weights from the generator alone."""

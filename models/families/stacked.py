@@ -1,49 +1,63 @@
 """A stacked (deep, dense) autoencoder over the flattened window."""
 
-from itertools import pairwise
-
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from models.families.dense import Activation, DenseAutoencoder, corrupted, draw_weights
 from models.families.network import Network
 
 
 class StackedAutoencoder(Network):
-    """L*m → hidden layers → code → hidden layers in reverse → L*m, SELU in between.
+    """L*m → hidden layers → code → hidden layers in reverse → L*m.
 
-    Trained to rebuild the clean window from one with Gaussian noise (Vincent et al. 2008).
+    Trained to rebuild the clean window from a corrupted one (Vincent et al. 2008).
 
     Args:
         hidden: widths of the encoder's layers, the last one is the code.
+        activation: between layers.
+        tied: the decoder uses the encoder's matrices, transposed.
         denoise: standard deviation of the noise on the input while training.
+        mask: share of the input that is dropped while training.
+        layerwise: epochs for which each layer is first trained alone, outermost first.
     """
 
     def __init__(
-        self, window: int, sensors: int, hidden: tuple[int, ...] = (128, 32), denoise: float = 0.1
+        self,
+        window: int,
+        sensors: int,
+        hidden: tuple[int, ...] = (128, 32),
+        activation: Activation = "selu",
+        tied: bool = False,
+        denoise: float = 0.1,
+        mask: float = 0.0,
+        layerwise: int = 0,
     ) -> None:
         super().__init__(window, sensors)
+        self.activation: Activation = activation
         self.denoise = denoise
-        widths = (window * sensors, *hidden, *reversed(hidden[:-1]), window * sensors)
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.SELU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.mask = mask
+        self.layerwise = layerwise
+        self.pretraining = layerwise * len(hidden)
+        self.dense = DenseAutoencoder((window * sensors, *hidden), activation, tied)
 
     def initialise(self, generator: Generator) -> None:
-        """LeCun normal weights, as SELU wants them (Klambauer et al. 2017); zero biases."""
-        for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                deviation = layer.in_features**-0.5
-                nn.init.normal_(layer.weight, std=deviation, generator=generator)
-                nn.init.zeros_(layer.bias)
+        """LeCun normal weights for SELU, Glorot uniform for ReLU; zero biases."""
+        draw_weights(self, generator, "lecun" if self.activation == "selu" else "glorot")
 
     def reconstruct(self, windows: Tensor) -> Tensor:
         """Dense encoding and decoding (N, L, m)."""
         flat = windows.flatten(1)  # (N, L*m)
-        return self.layers(flat).unflatten(1, (self.window, self.sensors))  # (N, L, m)
+        return self.dense(flat).unflatten(1, (self.window, self.sensors))  # (N, L, m)
 
     def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
-        """Mean squared error against the clean window."""
+        """Mean squared error against the clean window, or against a layer's clean input."""
         del objective
-        noise = torch.randn(windows.shape, generator=generator, dtype=windows.dtype)
-        return (windows - self.reconstruct(windows + self.denoise * noise)).square().mean()
+        flat = windows.flatten(1)  # (N, L*m)
+        if self.epoch > 0:
+            rebuilt = self.dense(corrupted(flat, generator, self.denoise, self.mask))
+            return (flat - rebuilt).square().mean()
+        layer = (self.pretraining + self.epoch - 1) // self.layerwise
+        with torch.no_grad():
+            clean = self.dense.encode(flat, layer)  # (N, width of the layer)
+        code = self.dense.inward(layer, corrupted(clean, generator, self.denoise, self.mask))
+        return (clean - self.dense.outward(layer, code)).square().mean()

@@ -161,6 +161,6 @@ def reconstruction(detector: Detector, track: TrackScores, end: int) -> tuple[Fl
     """A window and what the detector makes of it, in the sensors' units, shape (L, sensors)."""
     known = detector.calibration.row_of(track.track.asset)
     actual = track.track.frames.values[end + 1 - detector.grid.window : end + 1]
-    expected, _ = detector.runtime(detector.scale(actual[None], known))
+    expected = detector.runtime(detector.scale(actual[None], known)).expected
     center, spread = detector.calibration.center[known], detector.calibration.spread[known]
     return actual, expected[0].astype(np.float64) * spread + center

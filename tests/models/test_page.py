@@ -20,6 +20,7 @@ from models.page.tables import MOST_ROWS, finding_tables
 from models.page.verdict import tiles, verdict, warnings
 from models.recording import Recording
 from models.report import number
+from models.selection import Selection
 from tests.models.plant import START, fitted, recording, request, values, written
 
 VOID = {"meta", "path", "rect", "use"}
@@ -338,7 +339,7 @@ def test_what_makes_figures_worth_less_is_said(pristine: Path) -> None:
     fleet = replace(detector, calibration=replace(detector.calibration, assets=("p1",)))
     gappy = replace(MIXED, time=MIXED.time + np.arange(160) // 40 * 60 * SECOND)
 
-    found = judge(fleet, None, [gappy], [("0" * 64, (0, 30))], lambda done, most: None)
+    found = judge(fleet, None, [gappy], [("0" * 64, Selection((0, 30)))], lambda done, most: None)
     said = " ".join(warnings(found, ["m1"]))
 
     assert "30 rows of these recordings were trained or calibrated on" in said
