@@ -1,0 +1,244 @@
+"""Thresholds that follow a machine: SPOT and DSPOT (Siffer et al. 2017), over many assets at once.
+
+The published score is the smoothed one over (threshold now / threshold as trained), so 1.0 stays
+the line. Both estimates are of the same kind, a Pareto tail of peaks, so a threshold that another
+rule found moves in proportion.
+
+Two things differ from the paper, because window scores smear: an excess is the peak of an excursion
+and enters once that has ended, and nothing that shares a frame with an alarm enters at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import tail
+from models.frame import NEVER, Bools, Floats, Ints, grown
+
+# Newest excesses that make the tail; older ones are forgotten.
+MOST = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """Where the live threshold of an asset starts, and how far it may go.
+
+    Heights are on the scale where the trained threshold is 1.0, above the moving mean if there is
+    one.
+
+    Args:
+        level: where the tail begins.
+        excesses: of held-out peaks over the level, oldest first, at most MOST.
+        frames: scores among which they were found.
+        share: of scores that are an alarm's first, as wanted.
+        gap: frames between two excursions.
+        cap: the threshold stays within the trained one over and times this.
+        depth: scores in the moving mean; 0 = none, which is SPOT.
+        mean: of held-out scores, where the moving mean starts; 0 without one.
+    """
+
+    level: float
+    excesses: tuple[float, ...]
+    frames: float
+    share: float
+    gap: int
+    cap: float
+    depth: int = 0
+    mean: float = 0.0
+
+
+def start(
+    series: Sequence[Floats],
+    need: int,
+    of: int,
+    quantile: float,
+    share: float,
+    gap: int,
+    cap: float,
+    depth: int,
+) -> Adaptation:
+    """Begin with held-out normal scores, as if they had been lived through without an alarm.
+
+    Args:
+        series: smoothed scores on the 1.0 scale, one array per unbroken stretch.
+        need, of: as in `decision.Rule`.
+        quantile: share of scores below the level.
+        share, gap, cap, depth: as in `Adaptation`.
+
+    Raises:
+        ValueError: if there are too few excursions, or fewer than are asked for.
+    """
+    scores = np.concatenate(series)
+    mean = float(scores.mean()) if depth else 0.0
+    if depth:
+        total = np.cumsum(np.concatenate(([0.0], np.full(depth, mean), scores)))
+        scores = scores - (total[depth:-1] - total[: -depth - 1]) / depth
+    level = float(np.quantile(scores, quantile))
+    heights = [
+        tail.peaks(tail.opening(stretch, need, of), level, gap)
+        for stretch in np.split(scores, np.cumsum([len(stretch) for stretch in series])[:-1])
+    ]
+    excess = np.concatenate(heights) - level
+    wanted = max(tail.LEAST_PEAKS, share * len(scores))
+    if len(excess) < wanted:
+        raise ValueError(
+            f"{len(excess)} excursions over the {quantile:g} quantile of held-out scores are too "
+            f"few to adapt from (wanted {wanted:.3g}; record longer, or lower --set level)"
+        )
+    kept = excess[-MOST:]
+    frames = len(scores) * len(kept) / len(excess)
+    return Adaptation(level, tuple(kept.tolist()), frames, share, gap, cap, depth, mean)
+
+
+@dataclass(slots=True)
+class State:
+    """What is known of some assets, arrays with one row for each.
+
+    Args:
+        level: where the tail begins, above the mean.
+        excess: newest excesses, NaN where there is none yet, shape (rows, MOST).
+        excess_turn: where in them the next one goes.
+        frames: scores among which they were found.
+        tail: the threshold, above the mean.
+        past: newest scores, for the moving mean, shape (rows, depth).
+        past_turn: where in them the next one goes.
+        mean: the moving mean.
+        trained: what tail and mean together began with.
+        recent: newest scores above the mean, -inf where there is none, shape (rows, of).
+        peak: of the excursion under way, -inf without one.
+        over_at: tick of its newest frame.
+        alarm_at: tick of the newest alarming frame, NEVER without one.
+        is_begun: whether the row holds an asset.
+    """
+
+    level: Floats
+    excess: Floats
+    excess_turn: Ints
+    frames: Floats
+    tail: Floats
+    past: Floats
+    past_turn: Ints
+    mean: Floats
+    trained: Floats
+    recent: Floats
+    peak: Floats
+    over_at: Ints
+    alarm_at: Ints
+    is_begun: Bools
+
+    @classmethod
+    def of(cls, starts: Sequence[Adaptation], of: int) -> "State":
+        """How assets begin, one row per start."""
+        rows, depth = len(starts), starts[0].depth
+        excess = np.full((rows, MOST), np.nan)
+        for row, one in enumerate(starts):
+            excess[row, : len(one.excesses)] = one.excesses
+        level = np.array([one.level for one in starts])
+        mean = np.array([one.mean for one in starts])
+        frames = np.array([one.frames for one in starts])
+        height = height_of(level, excess, frames, starts[0].share)
+        return cls(
+            level=level,
+            excess=excess,
+            excess_turn=np.array([len(one.excesses) % MOST for one in starts]),
+            frames=frames,
+            tail=height,
+            past=np.repeat(mean[:, None], depth, axis=1),
+            past_turn=np.zeros(rows, np.int64),
+            mean=mean,
+            trained=height + mean,
+            recent=np.full((rows, of), -np.inf),
+            peak=np.full(rows, -np.inf),
+            over_at=np.full(rows, NEVER),
+            alarm_at=np.full(rows, NEVER),
+            is_begun=np.ones(rows, bool),
+        )
+
+
+def height_of(level: Floats, excess: Floats, frames: Floats, share: float) -> Floats:
+    """The height that excursions reach in a share of all frames; at least the level."""
+    count = (~np.isnan(excess)).sum(axis=1)
+    ratio = np.minimum(share * frames / count, 1.0)
+    return level + tail.exceeded(ratio, *tail.fit(excess))
+
+
+class Adapter:
+    """The live thresholds of many assets.
+
+    Args:
+        starts: one per row of a calibration; they differ in what was found, not in what was asked.
+        need, of: as in `decision.Rule`.
+    """
+
+    def __init__(self, starts: Sequence[Adaptation], need: int, of: int) -> None:
+        self._asked, self._need = starts[0], need
+        self._starts = State.of(starts, of)
+        self.state = State(*(getattr(self._starts, name)[:0] for name in State.__slots__))
+
+    def begin(self, asset: Ints, row: Ints | int) -> None:
+        """Make room for some assets; those that are new start from a row of the calibration."""
+        state, known = self.state, len(self.state.is_begun)
+        if len(asset) and asset.max() >= known:
+            room = max(int(asset.max()) + 1, 2 * known, 16)
+            for name in State.__slots__:
+                setattr(state, name, grown(getattr(state, name), room, 0))
+        fresh = ~state.is_begun[asset]
+        if fresh.any():
+            for name in State.__slots__:
+                first = getattr(self._starts, name)[np.broadcast_to(row, asset.shape)[fresh]]
+                getattr(state, name)[asset[fresh]] = first
+
+    def threshold(self, at: Ints) -> Floats:
+        """The threshold now, where the trained one is 1.0, shape (assets,)."""
+        state, cap = self.state, self._asked.cap
+        return np.clip((state.tail[at] + state.mean[at]) / state.trained[at], 1 / cap, cap)
+
+    def reset(self, at: Ints) -> None:
+        """A gap: the decision counts anew."""
+        self.state.recent[at] = -np.inf
+
+    def learn(self, at: Ints, tick: Ints, score: Floats, alarming: Bools) -> None:
+        """Take one score of each of some assets.
+
+        Args:
+            at, tick: shape (assets,).
+            score: smoothed, where the trained threshold is 1.0, shape (assets,).
+            alarming: where an alarm is open or the score is over the threshold, shape (assets,).
+        """
+        state, gap = self.state, self._asked.gap
+        self._end_excursions(at, tick)
+        state.alarm_at[at[alarming]] = tick[alarming]
+        # What led to an alarm is part of it.
+        state.peak[at[alarming]] = -np.inf
+        state.recent[at[alarming]] = -np.inf
+        calm = tick - state.alarm_at[at] >= gap
+        at, tick, score = at[calm], tick[calm], score[calm]
+        recent = np.column_stack((state.recent[at, 1:], score - state.mean[at]))
+        height = np.sort(recent, axis=1)[:, -self._need]
+        over = height > state.level[at]
+        state.recent[at] = recent
+        state.frames[at] += 1
+        state.peak[at[over]] = np.maximum(state.peak[at[over]], height[over])
+        state.over_at[at[over]] = tick[over]
+        if depth := self._asked.depth:
+            state.past[at, state.past_turn[at]] = score
+            state.past_turn[at] = (state.past_turn[at] + 1) % depth
+            state.mean[at] = state.past[at].mean(axis=1)
+
+    def _end_excursions(self, at: Ints, tick: Ints) -> None:
+        """Enter the peaks of excursions that are over, and fit the tails anew."""
+        state = self.state
+        at = at[(state.peak[at] > -np.inf) & (tick - state.over_at[at] >= self._asked.gap)]
+        if not len(at):
+            return
+        turn = state.excess_turn[at]
+        # The frames of the excess that is forgotten go with it.
+        full = ~np.isnan(state.excess[at, turn])
+        state.frames[at] -= np.where(full, state.frames[at] / MOST, 0.0)
+        state.excess[at, turn] = state.peak[at] - state.level[at]
+        state.excess_turn[at] = (turn + 1) % MOST
+        state.peak[at] = -np.inf
+        state.tail[at] = height_of(
+            state.level[at], state.excess[at], state.frames[at], self._asked.share
+        )
