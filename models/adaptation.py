@@ -1,70 +1,81 @@
 """Thresholds that follow a machine: SPOT and DSPOT (Siffer et al. 2017), over many assets at once.
 
 The published score is the smoothed one over (threshold now / threshold as trained), so 1.0 stays
-the line. Both estimates are of the same kind, a Pareto tail of peaks, so a threshold that another
-rule found moves in proportion.
+the line. Now and then are both a Pareto tail's, so a trained threshold of any rule moves in
+proportion; one of `pot` is SPOT's own.
 
 Two things differ from the paper, because window scores smear: an excess is the peak of an excursion
-and enters once that has ended, and nothing that shares a frame with an alarm enters at all.
+and enters once that has ended, and nothing whose window shares a frame with an alarm's enters.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from models import tail
 from models.frame import NEVER, Bools, Floats, Ints, grown
 
+Adaptive = Literal["none", "spot", "dspot"]
+
 # Newest excesses that make the tail; older ones are forgotten.
 MOST = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptation:
-    """Where the live threshold of an asset starts, and how far it may go.
-
-    Heights are on the scale where the trained threshold is 1.0, above the moving mean if there is
-    one.
+class Start:
+    """Where a live threshold starts, on the scale where the trained one is 1.0.
 
     Args:
-        level: where the tail begins.
+        level: where the tail begins, above the mean.
         excesses: of held-out peaks over the level, oldest first, at most MOST.
         frames: scores among which they were found.
-        share: of scores that are an alarm's first, as wanted.
-        gap: frames between two excursions.
-        cap: the threshold stays within the trained one over and times this.
-        depth: scores in the moving mean; 0 = none, which is SPOT.
-        mean: of held-out scores, where the moving mean starts; 0 without one.
+        share: events per score that are wanted.
+        mean: where the moving mean starts; 0 without one.
     """
 
     level: float
     excesses: tuple[float, ...]
     frames: float
     share: float
-    gap: int
-    cap: float
-    depth: int = 0
     mean: float = 0.0
 
 
-def start(
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How live thresholds move.
+
+    Args:
+        gap: frames of a window; excursions less than that apart are one.
+        cap: a threshold stays between the trained one over and times this.
+        depth: scores in the moving mean; 0 = none, which is SPOT.
+        starts: one per row of a calibration.
+    """
+
+    gap: int
+    cap: float
+    depth: int
+    starts: tuple[Start, ...]
+
+
+def begin(
     series: Sequence[Floats],
     need: int,
     of: int,
     quantile: float,
     share: float,
     gap: int,
-    cap: float,
     depth: int,
-) -> Adaptation:
-    """Begin with held-out normal scores, as if they had been lived through without an alarm.
+) -> Start:
+    """Start with held-out normal scores, as if they had been lived through without an alarm.
 
     Args:
         series: smoothed scores on the 1.0 scale, one array per unbroken stretch.
         need, of: as in `decision.Rule`.
-        quantile: share of scores below the level.
-        share, gap, cap, depth: as in `Adaptation`.
+        quantile: share of scores that are not over the level.
+        share: as in `Start`.
+        gap, depth: as in `Adaptation`.
 
     Raises:
         ValueError: if there are too few excursions, or fewer than are asked for.
@@ -75,11 +86,9 @@ def start(
         total = np.cumsum(np.concatenate(([0.0], np.full(depth, mean), scores)))
         scores = scores - (total[depth:-1] - total[: -depth - 1]) / depth
     level = float(np.quantile(scores, quantile))
-    heights = [
-        tail.peaks(tail.opening(stretch, need, of), level, gap)
-        for stretch in np.split(scores, np.cumsum([len(stretch) for stretch in series])[:-1])
-    ]
-    excess = np.concatenate(heights) - level
+    stretches = np.split(scores, np.cumsum([len(stretch) for stretch in series])[:-1])
+    openings = [tail.opening(stretch, need, of) for stretch in stretches]
+    excess = np.concatenate([tail.peaks(one, level, gap) for one in openings]) - level
     wanted = max(tail.LEAST_PEAKS, share * len(scores))
     if len(excess) < wanted:
         raise ValueError(
@@ -88,7 +97,7 @@ def start(
         )
     kept = excess[-MOST:]
     frames = len(scores) * len(kept) / len(excess)
-    return Adaptation(level, tuple(kept.tolist()), frames, share, gap, cap, depth, mean)
+    return Start(level, tuple(kept.tolist()), frames, share, mean)
 
 
 @dataclass(slots=True)
@@ -96,6 +105,8 @@ class State:
     """What is known of some assets, arrays with one row for each.
 
     Args:
+        is_begun: whether the row holds an asset.
+        share: events per score that are wanted.
         level: where the tail begins, above the mean.
         excess: newest excesses, NaN where there is none yet, shape (rows, MOST).
         excess_turn: where in them the next one goes.
@@ -109,9 +120,10 @@ class State:
         peak: of the excursion under way, -inf without one.
         over_at: tick of its newest frame.
         alarm_at: tick of the newest alarming frame, NEVER without one.
-        is_begun: whether the row holds an asset.
     """
 
+    is_begun: Bools
+    share: Floats
     level: Floats
     excess: Floats
     excess_turn: Ints
@@ -125,26 +137,29 @@ class State:
     peak: Floats
     over_at: Ints
     alarm_at: Ints
-    is_begun: Bools
 
     @classmethod
-    def of(cls, starts: Sequence[Adaptation], of: int) -> "State":
-        """How assets begin, one row per start."""
-        rows, depth = len(starts), starts[0].depth
+    def of(cls, adaptation: Adaptation, of: int) -> "State":
+        """How assets begin: a row for each start."""
+        starts = adaptation.starts
+        rows = len(starts)
         excess = np.full((rows, MOST), np.nan)
         for row, one in enumerate(starts):
             excess[row, : len(one.excesses)] = one.excesses
+        share = np.array([one.share for one in starts])
         level = np.array([one.level for one in starts])
-        mean = np.array([one.mean for one in starts])
         frames = np.array([one.frames for one in starts])
-        height = height_of(level, excess, frames, starts[0].share)
+        mean = np.array([one.mean for one in starts])
+        height = _height(share, level, excess, frames)
         return cls(
+            is_begun=np.ones(rows, bool),
+            share=share,
             level=level,
             excess=excess,
             excess_turn=np.array([len(one.excesses) % MOST for one in starts]),
             frames=frames,
             tail=height,
-            past=np.repeat(mean[:, None], depth, axis=1),
+            past=np.repeat(mean[:, None], adaptation.depth, axis=1),
             past_turn=np.zeros(rows, np.int64),
             mean=mean,
             trained=height + mean,
@@ -152,32 +167,24 @@ class State:
             peak=np.full(rows, -np.inf),
             over_at=np.full(rows, NEVER),
             alarm_at=np.full(rows, NEVER),
-            is_begun=np.ones(rows, bool),
         )
-
-
-def height_of(level: Floats, excess: Floats, frames: Floats, share: float) -> Floats:
-    """The height that excursions reach in a share of all frames; at least the level."""
-    count = (~np.isnan(excess)).sum(axis=1)
-    ratio = np.minimum(share * frames / count, 1.0)
-    return level + tail.exceeded(ratio, *tail.fit(excess))
 
 
 class Adapter:
     """The live thresholds of many assets.
 
     Args:
-        starts: one per row of a calibration; they differ in what was found, not in what was asked.
+        adaptation: how they move.
         need, of: as in `decision.Rule`.
     """
 
-    def __init__(self, starts: Sequence[Adaptation], need: int, of: int) -> None:
-        self._asked, self._need = starts[0], need
-        self._starts = State.of(starts, of)
+    def __init__(self, adaptation: Adaptation, need: int, of: int) -> None:
+        self._how, self._need = adaptation, need
+        self._starts = State.of(adaptation, of)
         self.state = State(*(getattr(self._starts, name)[:0] for name in State.__slots__))
 
-    def begin(self, asset: Ints, row: Ints | int) -> None:
-        """Make room for some assets; those that are new start from a row of the calibration."""
+    def ensure(self, asset: Ints, rows: Ints | int) -> None:
+        """Make room for some assets; those that are new start from their calibration's row."""
         state, known = self.state, len(self.state.is_begun)
         if len(asset) and asset.max() >= known:
             room = max(int(asset.max()) + 1, 2 * known, 16)
@@ -185,13 +192,13 @@ class Adapter:
                 setattr(state, name, grown(getattr(state, name), room, 0))
         fresh = ~state.is_begun[asset]
         if fresh.any():
+            row = np.broadcast_to(rows, asset.shape)[fresh]
             for name in State.__slots__:
-                first = getattr(self._starts, name)[np.broadcast_to(row, asset.shape)[fresh]]
-                getattr(state, name)[asset[fresh]] = first
+                getattr(state, name)[asset[fresh]] = getattr(self._starts, name)[row]
 
     def threshold(self, at: Ints) -> Floats:
-        """The threshold now, where the trained one is 1.0, shape (assets,)."""
-        state, cap = self.state, self._asked.cap
+        """The thresholds now, where the trained one is 1.0, shape (assets,)."""
+        state, cap = self.state, self._how.cap
         return np.clip((state.tail[at] + state.mean[at]) / state.trained[at], 1 / cap, cap)
 
     def reset(self, at: Ints) -> None:
@@ -199,20 +206,21 @@ class Adapter:
         self.state.recent[at] = -np.inf
 
     def learn(self, at: Ints, tick: Ints, score: Floats, alarming: Bools) -> None:
-        """Take one score of each of some assets.
+        """Take a score of each of some assets.
 
         Args:
             at, tick: shape (assets,).
             score: smoothed, where the trained threshold is 1.0, shape (assets,).
-            alarming: where an alarm is open or the score is over the threshold, shape (assets,).
+            alarming: where a verdict is open or the score is over the threshold, shape (assets,).
         """
-        state, gap = self.state, self._asked.gap
+        state = self.state
         self._end_excursions(at, tick)
-        state.alarm_at[at[alarming]] = tick[alarming]
+        strange = at[alarming]
+        state.alarm_at[strange] = tick[alarming]
         # What led to an alarm is part of it.
-        state.peak[at[alarming]] = -np.inf
-        state.recent[at[alarming]] = -np.inf
-        calm = tick - state.alarm_at[at] >= gap
+        state.peak[strange] = -np.inf
+        state.recent[strange] = -np.inf
+        calm = tick - state.alarm_at[at] >= self._how.gap
         at, tick, score = at[calm], tick[calm], score[calm]
         recent = np.column_stack((state.recent[at, 1:], score - state.mean[at]))
         height = np.sort(recent, axis=1)[:, -self._need]
@@ -221,7 +229,7 @@ class Adapter:
         state.frames[at] += 1
         state.peak[at[over]] = np.maximum(state.peak[at[over]], height[over])
         state.over_at[at[over]] = tick[over]
-        if depth := self._asked.depth:
+        if depth := self._how.depth:
             state.past[at, state.past_turn[at]] = score
             state.past_turn[at] = (state.past_turn[at] + 1) % depth
             state.mean[at] = state.past[at].mean(axis=1)
@@ -229,16 +237,22 @@ class Adapter:
     def _end_excursions(self, at: Ints, tick: Ints) -> None:
         """Enter the peaks of excursions that are over, and fit the tails anew."""
         state = self.state
-        at = at[(state.peak[at] > -np.inf) & (tick - state.over_at[at] >= self._asked.gap)]
+        at = at[(state.peak[at] > -np.inf) & (tick - state.over_at[at] >= self._how.gap)]
         if not len(at):
             return
         turn = state.excess_turn[at]
-        # The frames of the excess that is forgotten go with it.
-        full = ~np.isnan(state.excess[at, turn])
-        state.frames[at] -= np.where(full, state.frames[at] / MOST, 0.0)
+        # An excess that is forgotten takes its frames along.
+        is_full = ~np.isnan(state.excess[at, turn])
+        state.frames[at] -= np.where(is_full, state.frames[at] / MOST, 0.0)
         state.excess[at, turn] = state.peak[at] - state.level[at]
         state.excess_turn[at] = (turn + 1) % MOST
         state.peak[at] = -np.inf
-        state.tail[at] = height_of(
-            state.level[at], state.excess[at], state.frames[at], self._asked.share
+        state.tail[at] = _height(
+            state.share[at], state.level[at], state.excess[at], state.frames[at]
         )
+
+
+def _height(share: Floats, level: Floats, excess: Floats, frames: Floats) -> Floats:
+    """The height that excursions reach in a share of all frames; at least the level."""
+    ratio = np.minimum(share * frames / (~np.isnan(excess)).sum(axis=1), 1.0)
+    return level + tail.exceeded(ratio, *tail.fit(excess))

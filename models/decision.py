@@ -4,7 +4,6 @@ A threshold promises a number of false alarms for this rule and no other, so the
 `replay` and the daemon all decide here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +51,12 @@ class Decision:
 
     Args:
         rule: when scores become a verdict.
-        adaptations: where live thresholds start, one per row of a calibration; empty = they stay.
+        adaptation: how live thresholds move; None = they stay as trained.
     """
 
-    def __init__(self, rule: Rule, adaptations: Sequence[Adaptation] = ()) -> None:
+    def __init__(self, rule: Rule, adaptation: Adaptation | None = None) -> None:
         self.rule = rule
-        self.adapter = Adapter(adaptations, rule.need, rule.of) if adaptations else None
+        self.adapter = adaptation and Adapter(adaptation, rule.need, rule.of)
         self._raw = np.empty((0, rule.smooth))
         self._over_at = np.empty((0, rule.of), np.int64)  # tick of each recent breach, else NEVER
         self._onset = np.empty(0, np.int64)
@@ -74,7 +73,7 @@ class Decision:
             rows: the calibration's row for all of them or, shape (frames,), for each.
         """
         if self.adapter:
-            self.adapter.begin(asset, rows)
+            self.adapter.ensure(asset, rows)
         if len(asset) and asset.max() >= len(self._onset):
             rows = max(int(asset.max()) + 1, 2 * len(self._onset), 16)
             self._raw = grown(self._raw, rows, np.nan)

@@ -59,8 +59,8 @@ def score_track(detector: Detector, track: Track) -> TrackScores:
         windows = scaled[batch[:, None] + np.arange(1 - window, 1)]
         scores = detector.score_windows(windows, known)
         raw[batch], shares[batch] = scores.raw, scores.shares
-    verdicts = Decision(detector.rule).step(
-        np.zeros(len(frames), np.int64), frames.tick, raw, broken(frames.coverage)
+    verdicts = Decision(detector.rule, detector.adaptation).step(
+        np.zeros(len(frames), np.int64), frames.tick, raw, broken(frames.coverage), known
     )
     return TrackScores(track, raw, shares, verdicts)
 

@@ -13,7 +13,7 @@ from models import bundle
 from models.calibration import Fold, Head, calibrate, calibration_specs
 from models.decision import Rule
 from models.frame import SECOND
-from models.manifest import DataSpec, Manifest, RuleSpec, SensorSpec, TrainingSpec
+from models.manifest import DataSpec, Manifest, RuleSpec, SensorSpec, ThresholdsSpec, TrainingSpec
 from models.packing import Fit, pack
 from models.plan import Plan, Request
 from models.recording import Recording
@@ -46,7 +46,13 @@ def fit(
     folds = train_folds(request.model, request.parameters, *arguments)
     baseline = train_folds("pca", {}, *arguments)
     final = folds[0] if len(folds) == 1 else _on_all(request, the, folds, progress)
-    head = Head(request.score, min(request.tail, grid.window), Rule(), request.false_alarms_per_day)
+    head = Head(
+        request.score,
+        min(request.tail, grid.window),
+        Rule(),
+        request.false_alarms_per_day,
+        request.thresholds,
+    )
     calibrated = calibrate(
         [
             Fold(TorchRuntime(fold.network), fold.center, fold.spread, split)
@@ -55,6 +61,7 @@ def fit(
         the.frames,
         grid,
         head,
+        the.labelled,
     )
     manifest = Manifest(
         schema_version=1,
@@ -70,6 +77,7 @@ def fit(
         score=request.score,
         tail=head.tail,
         rule=RuleSpec(**asdict(head.rule)),
+        thresholds=ThresholdsSpec(**asdict(request.thresholds)),
         calibrations=calibration_specs(calibrated, the.frames, final.center, final.spread),
         data=[DataSpec(file=one.path.name, sha256=one.sha256, rows=one.rows) for one in recordings],
         training=TrainingSpec(

@@ -11,6 +11,7 @@ from models.frame import SECOND, Coverage, Grid, Ints
 from models.manifest import DEFAULT
 from models.recording import Recording, Track, tracks_of, usual_period
 from models.split import NormalFrames, Split, TrainingError, splits
+from models.threshold import THRESHOLDS, ThresholdSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Request:
         parameters: of the family.
         score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
         false_alarms_per_day: per asset.
+        thresholds: how they are found.
         workers: folds trained at the same time.
     """
 
@@ -55,6 +57,7 @@ class Request:
     max_hold: int = 3
     max_held: float = 0.2
     false_alarms_per_day: float = 0.1
+    thresholds: ThresholdSettings = field(default_factory=ThresholdSettings)
     training: Settings = field(default_factory=Settings)
     workers: int = 2
 
@@ -68,6 +71,7 @@ class Plan:
         frames: all their frames.
         ends: frame index of the end of every window that may be trained on.
         left_out: windows left out, by reason.
+        labelled: frame index of the end of every complete window that holds an anomalous frame.
     """
 
     grid: Grid
@@ -76,6 +80,7 @@ class Plan:
     ends: Ints
     left_out: dict[str, int]
     folds: list[Split]
+    labelled: Ints
 
     @property
     def kept_ratio(self) -> float:
@@ -87,12 +92,16 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
     """Frame the recordings on the grid that is asked for, and split their normal windows.
 
     Raises:
-        TrainingError: if there are too few.
+        TrainingError: if there are too few, or no labels where they are needed.
     """
     rows = sum(len(recording.time) for recording in recordings)
     window = request.window or max(8, min(64, rows // 16))
     period = request.period or usual_period(recordings)
-    return plan_on(Grid(period, window, request.max_hold, request.max_held), recordings)
+    the = plan_on(Grid(period, window, request.max_hold, request.max_held), recordings)
+    rule = request.thresholds.threshold
+    if THRESHOLDS[rule].labels and not len(the.labelled):
+        raise TrainingError(f"threshold={rule} needs windows labelled anomalous; found none")
+    return the
 
 
 def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = False) -> Plan:
@@ -110,17 +119,20 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     tracks = tracks_of(recordings, grid)
     rows = sum(len(recording.time) for recording in recordings)
     ends: list[Ints] = []
+    labelled: list[Ints] = []
     left_out = {"gap": 0, "held": 0, "labelled": 0}
     start = 0
     for track in tracks:
         coverage = track.frames.coverage
         complete = np.flatnonzero(coverage == Coverage.COMPLETE)
         anomalous = np.cumsum(np.r_[0, track.label])
-        normal = complete[anomalous[complete + 1] == anomalous[complete + 1 - window]]
+        is_normal = anomalous[complete + 1] == anomalous[complete + 1 - window]
+        normal = complete[is_normal]
         left_out["gap"] += int((coverage == Coverage.GAP).sum())
         left_out["held"] += int((coverage == Coverage.HELD).sum())
         left_out["labelled"] += len(complete) - len(normal)
         ends.append(normal + start)
+        labelled.append(complete[~is_normal] + start)
         start += len(coverage)
     together = np.concatenate(ends) if ends else np.empty(0, np.int64)
     if not len(together):
@@ -133,7 +145,8 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     frames = _frames(tracks, by_asset=by_asset or many or any(r.has_assets for r in recordings))
     tick = np.concatenate([track.frames.tick for track in tracks])
     folds = splits(together, tick[together], frames.row[together], window)
-    return Plan(grid, tracks, frames, together, left_out, folds)
+    strange = np.concatenate(labelled)
+    return Plan(grid, tracks, frames, together, left_out, folds, strange)
 
 
 def _frames(tracks: Sequence[Track], *, by_asset: bool) -> NormalFrames:

@@ -12,6 +12,7 @@ from models.manifest import DEFAULT, DataSpec, Manifest
 from models.plan import Plan
 from models.recording import Recording
 from models.split import scalings
+from models.threshold import ThresholdSettings
 
 
 def recalibrate(
@@ -49,12 +50,13 @@ def recalibrate(
         manifest.tail,
         Rule(**manifest.rule.model_dump()),
         false_alarms_per_day or default.threshold.requested_per_day,
+        ThresholdSettings(**manifest.thresholds.model_dump()),
     )
     folds = [
         Fold(detector.runtime, *scalings(normal, split.train, grid.window), split)
         for split in the.folds
     ]
-    calibrated = calibrate(folds, normal, grid, head, default.threshold.value)
+    calibrated = calibrate(folds, normal, grid, head, the.labelled, default.threshold.value)
     center, spread = scalings(normal, the.ends, grid.window)
     found = calibration_specs(calibrated, normal, center, spread)
     if normal.assets:

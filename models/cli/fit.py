@@ -24,7 +24,7 @@ from models.cli.common import (
 )
 from models.frame import SECOND
 from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
-from models.report import losses, plan_line, promises, too_short
+from models.report import caution, losses, plan_line, promises
 
 
 def fit(
@@ -106,8 +106,7 @@ def fit(
             done = fitting.fit(recordings, request, the, out.name, time.time_ns(), show)
     except TrainingError as error:
         raise Stop(str(error), 65) from None
-    short = too_short(done.manifest)
-    if strict and short:
+    if strict and (short := caution(done.manifest, unsupported=True)):
         raise Stop(short, 65)
     with writing(out):
         manifest = fitting.save(done, out, force=force)
@@ -118,6 +117,6 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
     typer.echo(losses(manifest))
     for line in promises(manifest):
         typer.echo(line)
-    if short := too_short(manifest):
-        typer.echo(f"warning: {short}", err=True)
+    if words := caution(manifest):
+        typer.echo(f"warning: {words}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from models.adaptation import Adaptive
 from models.threshold.chi_square import chi_square
 from models.threshold.f_beta import f_beta
 from models.threshold.false_alarms import count, false_alarms_per_day, poisson_bound
@@ -12,19 +13,18 @@ from models.threshold.rule import (
     HeldOut,
     Proposal,
     Threshold,
-    ThresholdError,
     ThresholdRule,
     ThresholdSettings,
 )
 from models.threshold.sigma import mean_sigma, paper_ecg
 
 __all__ = [
+    "ADAPTIVE_READS",
     "DAY",
     "THRESHOLDS",
     "HeldOut",
     "Proposal",
     "Threshold",
-    "ThresholdError",
     "ThresholdRule",
     "ThresholdSettings",
     "poisson_bound",
@@ -42,6 +42,12 @@ THRESHOLDS: Final[dict[str, ThresholdRule]] = {
     "f-beta": ThresholdRule(f_beta, reads=frozenset({"f_beta"}), labels=True),
     "paper-ecg": ThresholdRule(paper_ecg),
 }
+# What a live threshold reads of the settings.
+ADAPTIVE_READS: Final[dict[Adaptive, frozenset[str]]] = {
+    "none": frozenset(),
+    "spot": frozenset({"level", "adaptive_cap"}),
+    "dspot": frozenset({"level", "adaptive_cap", "adaptive_depth"}),
+}
 
 
 def threshold_of(held_out: HeldOut) -> Threshold:
@@ -50,7 +56,7 @@ def threshold_of(held_out: HeldOut) -> Threshold:
     Whatever the rule promises, more alarms than were asked for speak against it.
 
     Raises:
-        ThresholdError: if the rule needs what is not there.
+        TrainingError: if the rule needs what is not there.
     """
     name = held_out.settings.threshold
     found = THRESHOLDS[name].propose(held_out)

@@ -4,7 +4,8 @@ from typing import cast
 
 import numpy as np
 
-from models.threshold.rule import LEAST, HeldOut, Proposal, ThresholdError
+from models.split import TrainingError
+from models.threshold.rule import LEAST, HeldOut, Proposal
 
 
 def chi_square(held_out: HeldOut) -> Proposal:
@@ -17,7 +18,7 @@ def chi_square(held_out: HeldOut) -> Proposal:
     from scipy import stats
 
     if held_out.score != "mahalanobis-signed":
-        raise ThresholdError(
+        raise TrainingError(
             f"threshold=chi-square is right for score=mahalanobis-signed only; found "
             f"{held_out.score}"
         )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.threshold.rule import LEAST, HeldOut, Proposal, ThresholdError
+from models.split import TrainingError
+from models.threshold.rule import LEAST, HeldOut, Proposal
 
 
 def f_beta(held_out: HeldOut) -> Proposal:
@@ -12,7 +13,7 @@ def f_beta(held_out: HeldOut) -> Proposal:
     flag the same, it is the one halfway between the scores beside it.
     """
     if not sum(map(len, held_out.anomalous)):
-        raise ThresholdError("threshold=f-beta needs windows labelled anomalous; found none")
+        raise TrainingError("threshold=f-beta needs windows labelled anomalous; found none")
     strange = np.concatenate(held_out.anomalous)
     scores = np.concatenate((held_out.scores, strange))
     order = np.argsort(-scores, kind="stable")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.adaptation import Adaptive
 from models.decision import Rule
 from models.detector import Score
 from models.frame import Floats
@@ -13,10 +14,6 @@ from models.tail import opening
 DAY = 86_400.0
 # Where a network rebuilds normal data exactly, rounding would rule a lower threshold.
 LEAST = 1e-4
-
-
-class ThresholdError(ValueError):
-    """Scores that a rule cannot be applied to; the message says why and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,9 @@ class ThresholdSettings:
         level: share of normal scores that are not over the level where a tail begins.
         sigmas: k of mean + k sigma.
         f_beta: weight of recall beside precision.
+        adaptive: whether the live threshold follows its asset, and how.
+        adaptive_cap: it stays between the trained one over and times this.
+        adaptive_depth: windows in DSPOT's moving mean.
     """
 
     threshold: str = "false_alarms_per_day"
@@ -37,6 +37,13 @@ class ThresholdSettings:
     level: float = 0.98
     sigmas: float = 3.0
     f_beta: float = 0.1
+    adaptive: Adaptive = "none"
+    adaptive_cap: float = 2.0
+    adaptive_depth: int = 10
+
+    def depth(self, window: int) -> int:
+        """Scores in the moving mean; 0 = none."""
+        return self.adaptive_depth * window if self.adaptive == "dspot" else 0
 
 
 @dataclass(frozen=True, slots=True)

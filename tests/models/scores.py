@@ -14,5 +14,11 @@ RULE = Rule()
 
 def held_out(series: Sequence[Sequence[float] | Floats], **changes: Any) -> HeldOut:
     """Held-out scores of three sensors at 1 Hz."""
-    given = {"rule": RULE, "period_s": 1.0, "window": 64, "requested": 0.1, "sensors": 3}
+    given: dict[str, Any] = {
+        "rule": RULE,
+        "period_s": 1.0,
+        "window": 64,
+        "requested": 0.1,
+        "sensors": 3,
+    }
     return HeldOut([np.array(scores) for scores in series], **{**given, **changes})

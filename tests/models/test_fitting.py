@@ -191,7 +191,7 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("hiden=3", "no such key for stacked; known: batch, denoise, epochs, hidden"),
+        ("hiden=3", "no such key for stacked; known: adaptive, .*batch, denoise, epochs, .*hidden"),
         ("epochs", "no such key"),
         ("seed=3", "no such key"),
         ("code=3", "no such key"),
