@@ -111,6 +111,7 @@ class State:
         excess: newest excesses, NaN where there is none yet, shape (rows, MOST).
         excess_turn: where in them the next one goes.
         frames: scores among which they were found.
+        lived: those of them that could have been alarms.
         tail: the threshold, above the mean.
         past: newest scores, for the moving mean, shape (rows, depth).
         past_turn: where in them the next one goes.
@@ -128,6 +129,7 @@ class State:
     excess: Floats
     excess_turn: Ints
     frames: Floats
+    lived: Floats
     tail: Floats
     past: Floats
     past_turn: Ints
@@ -150,7 +152,7 @@ class State:
         level = np.array([one.level for one in starts])
         frames = np.array([one.frames for one in starts])
         mean = np.array([one.mean for one in starts])
-        height = _height(share, level, excess, frames)
+        height = _height(share, level, excess, frames, np.zeros(rows), level)
         return cls(
             is_begun=np.ones(rows, bool),
             share=share,
@@ -158,6 +160,7 @@ class State:
             excess=excess,
             excess_turn=np.array([len(one.excesses) % MOST for one in starts]),
             frames=frames,
+            lived=np.zeros(rows),
             tail=height,
             past=np.repeat(mean[:, None], adaptation.depth, axis=1),
             past_turn=np.zeros(rows, np.int64),
@@ -205,34 +208,40 @@ class Adapter:
         """A gap: the decision counts anew."""
         self.state.recent[at] = -np.inf
 
-    def learn(self, at: Ints, tick: Ints, score: Floats, alarming: Bools) -> None:
+    def learn(self, at: Ints, tick: Ints, score: Floats, is_over: Bools, is_open: Bools) -> None:
         """Take a score of each of some assets.
 
         Args:
             at, tick: shape (assets,).
             score: smoothed, where the trained threshold is 1.0, shape (assets,).
-            alarming: where a verdict is open or the score is over the threshold, shape (assets,).
+            is_over, is_open: whether it is over the threshold, and a verdict open, shape (assets,).
         """
         state = self.state
         self._end_excursions(at, tick)
-        strange = at[alarming]
-        state.alarm_at[strange] = tick[alarming]
+        alarming = at[is_open]
+        state.alarm_at[alarming] = tick[is_open]
         # What led to an alarm is part of it.
-        state.peak[strange] = -np.inf
-        state.recent[strange] = -np.inf
+        state.peak[alarming] = -np.inf
+        state.recent[alarming] = -np.inf
         calm = tick - state.alarm_at[at] >= self._how.gap
-        at, tick, score = at[calm], tick[calm], score[calm]
+        at, tick, score, is_over = at[calm], tick[calm], score[calm], is_over[calm]
+        # Without a verdict fewer than `need` are over the threshold, so the height never is.
         recent = np.column_stack((state.recent[at, 1:], score - state.mean[at]))
         height = np.sort(recent, axis=1)[:, -self._need]
         over = height > state.level[at]
         state.recent[at] = recent
         state.frames[at] += 1
+        state.lived[at] += 1
         state.peak[at[over]] = np.maximum(state.peak[at[over]], height[over])
         state.over_at[at[over]] = tick[over]
-        if depth := self._how.depth:
-            state.past[at, state.past_turn[at]] = score
-            state.past_turn[at] = (state.past_turn[at] + 1) % depth
-            state.mean[at] = state.past[at].mean(axis=1)
+        if self._how.depth:
+            self._move_mean(at[~is_over], score[~is_over])
+
+    def _move_mean(self, at: Ints, score: Floats) -> None:
+        state = self.state
+        state.past[at, state.past_turn[at]] = score
+        state.past_turn[at] = (state.past_turn[at] + 1) % self._how.depth
+        state.mean[at] = state.past[at].mean(axis=1)
 
     def _end_excursions(self, at: Ints, tick: Ints) -> None:
         """Enter the peaks of excursions that are over, and fit the tails anew."""
@@ -242,17 +251,32 @@ class Adapter:
             return
         turn = state.excess_turn[at]
         # An excess that is forgotten takes its frames along.
-        is_full = ~np.isnan(state.excess[at, turn])
-        state.frames[at] -= np.where(is_full, state.frames[at] / MOST, 0.0)
+        kept = np.where(np.isnan(state.excess[at, turn]), 1.0, 1 - 1 / MOST)
+        state.frames[at] *= kept
+        state.lived[at] *= kept
         state.excess[at, turn] = state.peak[at] - state.level[at]
         state.excess_turn[at] = (turn + 1) % MOST
         state.peak[at] = -np.inf
         state.tail[at] = _height(
-            state.share[at], state.level[at], state.excess[at], state.frames[at]
+            state.share[at],
+            state.level[at],
+            state.excess[at],
+            state.frames[at],
+            state.lived[at],
+            state.tail[at],
         )
 
 
-def _height(share: Floats, level: Floats, excess: Floats, frames: Floats) -> Floats:
-    """The height that excursions reach in a share of all frames; at least the level."""
-    ratio = np.minimum(share * frames / (~np.isnan(excess)).sum(axis=1), 1.0)
-    return level + tail.exceeded(ratio, *tail.fit(excess))
+def _height(
+    share: Floats, level: Floats, excess: Floats, frames: Floats, lived: Floats, tail_now: Floats
+) -> Floats:
+    """The height that excursions reach in a share of all frames; at least the level.
+
+    Excursions that become alarms do not enter, so as many as are to be expected are missing above
+    the height so far. Without them the tail would get shorter with every false alarm, and these
+    more and more.
+    """
+    missing = share * lived
+    ratio = share * frames / ((~np.isnan(excess)).sum(axis=1) + missing)
+    law = tail.fit(excess, missing, tail_now - level)
+    return level + tail.exceeded(np.minimum(ratio, 1.0), *law)

@@ -114,5 +114,5 @@ class Decision:
         self._raw[at] = recent
         self._over_at[at] = over_at
         if self.adapter:
-            self.adapter.learn(at, tick, plain, (self._onset[at] != NEVER) | (score > 1.0))
+            self.adapter.learn(at, tick, plain, score > 1.0, self._onset[at] != NEVER)
         return score

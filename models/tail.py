@@ -43,7 +43,9 @@ def peaks(opening: Floats, level: float, gap: int) -> Floats:
     return np.maximum.reduceat(opening[over], first)
 
 
-def fit(excess: Floats) -> tuple[Floats, Floats]:
+def fit(
+    excess: Floats, missing: Floats | float = 0.0, beyond: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
     """Shape and scale of generalised Pareto laws, one for each row of excesses.
 
     The mean of the posterior over a grid (Zhang & Stephens 2009, Technometrics 51(3)): no
@@ -53,6 +55,8 @@ def fit(excess: Floats) -> tuple[Floats, Floats]:
 
     Args:
         excess: over 0, at least one in each row, NaN where there is none, shape (rows, n).
+        missing, beyond: how many more excesses there were than are given, all of them over a
+            height, shape (rows,); they enter by the probability of that.
 
     Returns:
         Shape and scale, shape (rows,) each: P(excess > x) = (1 + shape x / scale)^(-1 / shape).
@@ -60,22 +64,24 @@ def fit(excess: Floats) -> tuple[Floats, Floats]:
     ordered = np.sort(excess, axis=1)
     count = (~np.isnan(ordered)).sum(axis=1)
     row = np.arange(len(ordered))
-    largest = ordered[row, count - 1]
+    largest = np.maximum(ordered[row, count - 1], beyond)
     quartile = ordered[row, np.maximum((count + 2) // 4, 1) - 1]
     ordered = np.where(np.isnan(ordered), 0.0, ordered)  # adds log(1 + 0)
 
-    def shape_at(theta: Floats) -> Floats:
-        return np.log1p(-theta[:, None] * ordered).sum(axis=1) / count
+    def logs(theta: Floats) -> tuple[Floats, Floats]:
+        """Sum of log(1 - theta x) over the given excesses, and the shape that theta leads to."""
+        total = np.log1p(-theta[:, None] * ordered).sum(axis=1)
+        return total, (total + missing * np.log1p(-theta * beyond)) / count
 
     size = 30 + math.isqrt(ordered.shape[1])
     step = 1 - np.sqrt(size / (np.arange(size) + 0.5))
     thetas = 1 / largest[:, None] + step / (3 * quartile[:, None])  # (rows, size)
     thetas = np.where(thetas == 0, 1e-9 / largest[:, None], thetas)
-    shapes = np.stack([shape_at(theta) for theta in thetas.T], axis=1)
-    profile = count[:, None] * (np.log(-thetas / shapes) - shapes - 1)
+    totals, shapes = np.stack([logs(theta) for theta in thetas.T], axis=2)
+    profile = count[:, None] * np.log(-thetas / shapes) - totals
     weight = np.exp(profile - profile.max(axis=1, keepdims=True))
     theta = (thetas * weight).sum(axis=1) / weight.sum(axis=1)
-    shape = shape_at(theta)
+    shape = logs(theta)[1]
     return shape * count / (count + PRIOR), -shape / theta
 
 
