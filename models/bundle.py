@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 from safetensors import numpy as tensors
 
+from models.adaptation import Adaptation, Start
 from models.decision import Rule
 from models.detector import Calibration, Detector
 from models.frame import Floats
@@ -28,6 +29,7 @@ from models.runtime import (
     first_line,
     rebuilt,
 )
+from models.threshold import ThresholdSettings
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -286,7 +288,16 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
         manifest.tail,
         calibration_of(assets, [manifest.calibrations[name] for name in (DEFAULT, *assets)]),
         runtime,
+        adaptation_of(manifest, [manifest.calibrations[name] for name in (DEFAULT, *assets)]),
     )
+
+
+def adaptation_of(manifest: Manifest, rows: Sequence[CalibrationSpec]) -> Adaptation | None:
+    """How the thresholds of some calibrations follow their assets, the default one first."""
+    starts = tuple(Start(**row.start.model_dump()) for row in rows if row.start is not None)
+    asked = ThresholdSettings(**manifest.thresholds.model_dump())
+    depth = asked.depth(manifest.window)
+    return Adaptation(manifest.window, asked.adaptive_cap, depth, starts) if starts else None
 
 
 def calibration_of(assets: tuple[str, ...], rows: Sequence[CalibrationSpec]) -> Calibration:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.adaptation import Adaptation, Adapter
 from models.frame import FOREVER, NEVER, Bools, Floats, Ints, grown, rounds
 
 
@@ -46,22 +47,33 @@ class Verdicts:
 
 
 class Decision:
-    """The verdicts of many assets; state arrays with one row per asset."""
+    """The verdicts of many assets; state arrays with one row per asset.
 
-    def __init__(self, rule: Rule) -> None:
+    Args:
+        rule: when scores become a verdict.
+        adaptation: how live thresholds move; None = they stay as trained.
+    """
+
+    def __init__(self, rule: Rule, adaptation: Adaptation | None = None) -> None:
         self.rule = rule
+        self.adapter = adaptation and Adapter(adaptation, rule.need, rule.of)
         self._raw = np.empty((0, rule.smooth))
         self._over_at = np.empty((0, rule.of), np.int64)  # tick of each recent breach, else NEVER
         self._onset = np.empty(0, np.int64)
 
-    def step(self, asset: Ints, tick: Ints, raw: Floats, reset: Bools) -> Verdicts:
+    def step(
+        self, asset: Ints, tick: Ints, raw: Floats, reset: Bools, rows: Ints | int = 0
+    ) -> Verdicts:
         """Decide on frames sorted by asset and tick.
 
         Args:
             asset, tick: shape (frames,).
             raw: unsmoothed score on the 1.0 scale, NaN where not scored, shape (frames,).
             reset: where a gap restarts mean and count, but not an open verdict, shape (frames,).
+            rows: the calibration's row for all of them or, shape (frames,), for each.
         """
+        if self.adapter:
+            self.adapter.ensure(asset, rows)
         if len(asset) and asset.max() >= len(self._onset):
             rows = max(int(asset.max()) + 1, 2 * len(self._onset), 16)
             self._raw = grown(self._raw, rows, np.nan)
@@ -74,6 +86,8 @@ class Decision:
             at = asset[turn]
             self._raw[at[reset[turn]]] = np.nan
             self._over_at[at[reset[turn]]] = NEVER
+            if self.adapter:
+                self.adapter.reset(at[reset[turn]])
             scored = turn[~np.isnan(raw[turn])]
             score[scored] = self._advance(asset[scored], tick[scored], raw[scored])
             onset[turn] = self._onset[at]
@@ -86,7 +100,8 @@ class Decision:
         known = ~np.isnan(recent)
         # Added in the order of time, so that equal scores give equal bits in any batch.
         total = sum((np.where(known, recent, 0.0)[:, i] for i in range(rule.smooth)), np.zeros(1))
-        score: NDArray[np.float64] = total / known.sum(axis=1)
+        plain: NDArray[np.float64] = total / known.sum(axis=1)
+        score = plain / self.adapter.threshold(at) if self.adapter else plain
         over_at = np.column_stack((self._over_at[at, 1:], np.where(score > 1.0, tick, NEVER)))
         count = (over_at != NEVER).sum(axis=1)
         first = np.min(np.where(over_at == NEVER, FOREVER, over_at), axis=1)
@@ -98,4 +113,6 @@ class Decision:
         self._onset[at] = np.where(cleared, NEVER, onset)
         self._raw[at] = recent
         self._over_at[at] = over_at
+        if self.adapter:
+            self.adapter.learn(at, tick, plain, score > 1.0, self._onset[at] != NEVER)
         return score

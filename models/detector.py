@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from models.adaptation import Adaptation
 from models.decision import Rule
 from models.frame import Float32s, Floats, Grid, Ints
 
@@ -22,7 +23,7 @@ FARTHEST = 1e6
 # them an error of 1e-7, and rounding would rule its score.
 LEAST_ERROR = 1e-4
 
-Score = Literal["mean-square", "mahalanobis"]
+Score = Literal["mean-square", "mahalanobis", "mahalanobis-signed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,10 @@ class Calibration:
         threshold: the unscaled score that becomes 1.0, shape (rows,).
         expected_per_day, bound_per_day: false alarms at that threshold on held-out normal data,
             and their 95 % bound, shape (rows,).
-        error_mean: mean absolute residual, shape (rows, sensors); only the Mahalanobis score has
-            it.
-        error_precision: inverse of the shrunk covariance of absolute residuals, shape (rows,
-            sensors, sensors); only the Mahalanobis score has it.
+        error_mean: mean residual, absolute or signed as the score has it, shape (rows, sensors);
+            only the Mahalanobis scores have it.
+        error_precision: inverse of the shrunk covariance of the same, shape (rows, sensors,
+            sensors); only the Mahalanobis scores have it.
     """
 
     assets: tuple[str, ...]
@@ -88,8 +89,10 @@ class Detector:
         created: when the bundle was made, seconds since the epoch.
         sensors, units: names and units in the order of the columns.
         score: `mean-square` (of the newest `tail` frames, each sensor in units of its own normal
-            error) or `mahalanobis` (EncDec-AD's, of the newest frame).
+            error), `mahalanobis` (EncDec-AD's, of the newest frame), or `mahalanobis-signed` (the
+            same with signed residuals).
         tail: newest frames the score looks at.
+        adaptation: how thresholds follow their assets; None = they stay.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Detector:
     tail: int
     calibration: Calibration
     runtime: "Runtime"
+    adaptation: Adaptation | None = None
 
     def scale(self, values: Floats, rows: Ints | int = 0) -> Float32s:
         """Values in the sensors' units (n, ..., sensors) to scaled float32.
@@ -127,7 +131,11 @@ class Detector:
         expected, error, spread = self.runtime(windows)
         known = self.calibration
         raw, parts = (
-            mahalanobis(error, known.error_mean[rows], known.error_precision[rows])
+            mahalanobis(
+                residuals(windows, expected, error, self.score),
+                known.error_mean[rows],
+                known.error_precision[rows],
+            )
             if known.error_mean is not None and known.error_precision is not None
             else mean_square(error, known.error_scale[rows], self.tail)
         )
@@ -167,13 +175,25 @@ def mean_square(error: Float32s, error_scale: Floats, tail: int) -> tuple[Floats
     return parts.mean(axis=1), parts
 
 
-def mahalanobis(error: Float32s, mean: Floats, precision: Floats) -> tuple[Floats, Floats]:
-    """EncDec-AD's score (e - mu)' S^-1 (e - mu) of the newest frame's absolute residuals.
+def residuals(windows: Float32s, expected: Float32s, error: Float32s, score: Score) -> Floats:
+    """The newest frame's residuals as a Mahalanobis score takes them, shape (windows, sensors)."""
+    if score == "mahalanobis-signed":
+        return windows[:, -1].astype(np.float64) - expected[:, -1]
+    return np.sqrt(error[:, -1].astype(np.float64))
+
+
+def mahalanobis(residual: Floats, mean: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    """EncDec-AD's score (e - mu)' S^-1 (e - mu) of the newest frame's residuals.
 
     Malhotra et al. 2016, section 2.2. A sensor's part is its term of the quadratic form, at
-    least 0. Arguments and results as in `mean_square`; precision of shape (..., sensors, sensors).
+    least 0. Results as in `mean_square`.
+
+    Args:
+        residual: shape (windows, sensors).
+        mean: shape (sensors,) or (windows, sensors).
+        precision: shape (..., sensors, sensors).
     """
-    deviation = np.sqrt(error[:, -1].astype(np.float64)) - mean
+    deviation = residual - mean
     # Not a matrix product: BLAS rounds differently for different numbers of windows.
     pulled = (deviation[:, None, :] * precision).sum(axis=2)
     parts = deviation * pulled

@@ -95,8 +95,8 @@ def score_track(detector: Detector, track: Track) -> TrackScores:
         raw[batch], shares[batch] = scores.raw, scores.shares
         if scores.spread is not None:
             spread[batch] = scores.spread
-    verdicts = Decision(detector.rule).step(
-        np.zeros(len(frames), np.int64), frames.tick, raw, frames.broken
+    verdicts = Decision(detector.rule, detector.adaptation).step(
+        np.zeros(len(frames), np.int64), frames.tick, raw, frames.broken, known
     )
     return TrackScores(track, raw, shares, verdicts, spread)
 

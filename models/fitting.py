@@ -24,6 +24,7 @@ from models.manifest import (
     Manifest,
     RuleSpec,
     SensorSpec,
+    ThresholdsSpec,
     TrainingSpec,
 )
 from models.packing import Fit, pack
@@ -32,6 +33,7 @@ from models.recording import Recording
 from models.runtime import TorchRuntime
 from models.split import Split
 from models.stretches import sample
+from models.threshold import ThresholdSettings
 from models.training import Fitted, Progress, train, train_folds
 
 
@@ -57,7 +59,13 @@ def fit(
     """
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     grid, settings = the.grid, request.training
-    head = Head(request.score, min(request.tail, grid.window), Rule(), request.false_alarms_per_day)
+    head = Head(
+        request.score,
+        min(request.tail, grid.window),
+        Rule(),
+        request.false_alarms_per_day,
+        request.thresholds,
+    )
     own = pca = _trained(request, the, head, progress, checkpoints)
     if request.model != "pca" or request.parameters:
         pca = _trained(replace(request, model="pca", parameters={}), the, head, progress, None)
@@ -77,6 +85,7 @@ def fit(
         score=request.score,
         tail=head.tail,
         rule=RuleSpec(**asdict(head.rule)),
+        thresholds=ThresholdsSpec(**asdict(request.thresholds)),
         calibrations=own.calibrations,
         baseline={} if pca is own else pca.calibrations,
         data=[DataSpec.of(one) for one in recordings],
@@ -135,7 +144,7 @@ def _trained(
             cast(Ensemble, network).settle(units, head.tail)
     head = replace(head, scaled=final.network.scaled)
     held_out = _held_out(the, folds, networks)
-    calibrated = calibrate(held_out, the.frames, the.grid, head)
+    calibrated = calibrate(held_out, the.frames, the.grid, head, the.labelled)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
     return _Trained(folds, final, head, held_out, calibrated, specs)
 
@@ -182,7 +191,12 @@ def _units(the: Plan, folds: list[Fitted], head: Head) -> list[Floats]:
     """
     units: list[Floats] = []
     for members in zip(*(fold.network.parts() for fold in folds), strict=True):
-        own = replace(head, score="mean-square", scaled=members[0].scaled)
+        own = replace(
+            head,
+            score="mean-square",
+            scaled=members[0].scaled,
+            thresholds=ThresholdSettings(),
+        )
         held_out = _held_out(the, folds, members)
         found = calibrate_once(held_out, the.frames, the.grid, own, the.frames.row)
         units.append(found.statistics.scale * found.threshold.value)

@@ -2,18 +2,29 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from models.adaptation import MOST, Adaptive
 from models.detector import Score
 from models.frame import SECOND, Grid
 from models.recording import Recording
 from models.running import LONGEST, Condition, ConditionError
 from models.selection import Selection, Stretch
+from models.tail import LEAST_PEAKS
+from models.threshold import THRESHOLDS, ThresholdSettings
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
-LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE = 65_536, 1000, 1000
+LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE, DEEPEST = 65_536, 1000, 1000, 100
 LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
 
 LONGEST_LIST = 64  # layers or members of a network
@@ -48,6 +59,10 @@ class ThresholdSpec(_Strict):
     expected_per_day: float = Field(ge=0)
     bound_per_day: Positive
     days: Positive
+    scores: Count = 0
+    promise: str = ""
+    parameters: dict[str, float] = {}
+    caution: str = ""
 
 
 class RuleSpec(_Strict):
@@ -65,6 +80,42 @@ class RuleSpec(_Strict):
         return self
 
 
+class ThresholdsSpec(_Strict):
+    """How thresholds are found, as `models.threshold.ThresholdSettings` describes it."""
+
+    threshold: str
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+    level: float = Field(gt=0, lt=1)
+    sigmas: Positive
+    f_beta: Positive
+    adaptive: Adaptive
+    adaptive_cap: float = Field(gt=1)
+    adaptive_depth: int = Field(ge=1, le=DEEPEST)
+
+    @field_validator("threshold")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in THRESHOLDS:
+            raise ValueError(f"{name!r}; wanted one of {', '.join(THRESHOLDS)}")
+        return name
+
+
+class StartSpec(_Strict):
+    """Where a live threshold starts, as `models.adaptation.Start` describes it."""
+
+    level: float
+    excesses: tuple[Positive, ...] = Field(min_length=LEAST_PEAKS, max_length=MOST)
+    frames: Positive
+    share: Positive
+    mean: float
+
+    @model_validator(mode="after")
+    def _is_over_0(self) -> Self:
+        if self.level + self.mean <= 0:
+            raise ValueError(f"level {self.level:g} above a mean of {self.mean:g} is not over 0")
+        return self
+
+
 class CalibrationSpec(_Strict):
     """Scaling, error statistics and threshold of an asset; lists have one number per sensor."""
 
@@ -74,6 +125,7 @@ class CalibrationSpec(_Strict):
     error_mean: list[float] | None = None
     error_precision: list[list[float]] | None = None
     threshold: ThresholdSpec
+    start: StartSpec | None = None
 
 
 class StretchSpec(_Strict):
@@ -236,6 +288,7 @@ class Manifest(_Strict):
     score: Score
     tail: int = Field(ge=1)
     rule: RuleSpec
+    thresholds: ThresholdsSpec = ThresholdsSpec(**asdict(ThresholdSettings()))
     calibrations: dict[str, CalibrationSpec]
     baseline: dict[str, CalibrationSpec] = {}
     data: list[DataSpec]
@@ -262,12 +315,17 @@ class Manifest(_Strict):
             raise ValueError("baseline: has not the assets of the calibrations")
         for asset, one in (*self.calibrations.items(), *self.baseline.items()):
             mean, precision = one.error_mean, one.error_precision
-            wanted = self.score == "mahalanobis"
+            wanted = self.score != "mean-square"
             if (mean is not None, precision is not None) != (wanted, wanted):
                 have = "lacks" if wanted else "has"
                 raise ValueError(
                     f"calibrations.{asset}: {have} error_mean or error_precision with the score "
                     f"{self.score}"
+                )
+            if (one.start is None) != (self.thresholds.adaptive == "none"):
+                raise ValueError(
+                    f"calibrations.{asset}: {'lacks' if one.start is None else 'has'} a start with "
+                    f"adaptive={self.thresholds.adaptive}"
                 )
             lists = {"center": one.center, "spread": one.spread, "error_scale": one.error_scale}
             for part, numbers in (

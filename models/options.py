@@ -2,16 +2,19 @@
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
 import torch
 
+from models.adaptation import Adaptive
 from models.detector import Score
 from models.families import FAMILIES
 from models.families.dense import Activation
+from models.manifest import DEEPEST
 from models.plan import Request, Settings
+from models.threshold import ADAPTIVE_READS, THRESHOLDS, ThresholdSettings
 
 Range = tuple[str, Callable[[float], bool]]
 
@@ -27,11 +30,19 @@ RANGES: dict[str, Range] = {
     "masked": ("0 or more and under 1", lambda number: 0 <= number < 1),
     "teacher_forcing": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "variance": ("over 0 and at most 1", lambda number: 0 < number <= 1),
+    "quantile": ("over 0 and below 1", lambda number: 0 < number < 1),
+    "level": ("over 0 and below 1", lambda number: 0 < number < 1),
+    "adaptive_cap": ("over 1", lambda number: number > 1),
+    "adaptive_depth": (f"from 1 to {DEEPEST}", lambda number: 0 < number <= DEEPEST),
+}
+CHOICES: dict[str, Iterable[str]] = {
+    "score": get_args(Score),
+    "threshold": THRESHOLDS,
+    "adaptive": get_args(Adaptive),
+    "activation": get_args(Activation),
 }
 OVER_0: Range = ("over 0", lambda number: number > 0)
 LARGEST = 1e9
-# What a word must be.
-WORDS = {"score": get_args(Score), "activation": get_args(Activation)}
 KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 LISTS: dict[type, str] = {
     int: "a list of whole numbers such as [128,32]",
@@ -43,7 +54,8 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
     """The request with some `KEY=VALUE` applied.
 
     Raises:
-        ValueError: for an unknown key, or a value of the wrong kind or out of range.
+        ValueError: for an unknown key, a value of the wrong kind or out of range, or one that the
+            threshold does not go with.
     """
     family = {
         name: parameter.default
@@ -51,8 +63,10 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
         if name not in ("window", "sensors")
     }
     training = {entry.name for entry in fields(Settings)} - {"seed"}
+    thresholds = {entry.name for entry in fields(ThresholdSettings)}
     scoring = {"score", "tail", "max_hold", "max_held"}
-    known = training | scoring | set(family)
+    known = training | thresholds | scoring | set(family)
+    used: set[str] = set()
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or key not in known:
@@ -69,18 +83,41 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
                 # Without memory for its weights: only to hear whether it takes the value.
                 with torch.device("meta"):
                     FAMILIES[request.model](8, 1, **request.parameters)
+            elif key in thresholds:
+                change = {key: _value(key, text, getattr(request.thresholds, key))}
+                request = replace(request, thresholds=replace(request.thresholds, **change))
+                used.add(key)
             else:
                 request = replace(request, **{key: _value(key, text, getattr(request, key))})
         except ValueError as error:
             raise ValueError(f"--set {pair}: wanted {error} for {key}") from None
+    _check_threshold(request, used - {"threshold", "adaptive"})
     return request
+
+
+def _check_threshold(request: Request, used: set[str]) -> None:
+    """Refuse settings that the chosen threshold does not read, and a score it is not right for."""
+    asked = request.thresholds
+    rule = THRESHOLDS[asked.threshold]
+    if unread := used - rule.reads - ADAPTIVE_READS[asked.adaptive]:
+        name = min(unread)
+        readers = [
+            *(f"threshold={key}" for key, other in THRESHOLDS.items() if name in other.reads),
+            *(f"adaptive={key}" for key, reads in ADAPTIVE_READS.items() if name in reads),
+        ]
+        raise ValueError(f"--set {name}: is for {' or '.join(readers)}")
+    if rule.score not in (None, request.score):
+        raise ValueError(
+            f"--set threshold={asked.threshold}: needs score={rule.score}; found {request.score}"
+        )
 
 
 def _value(key: str, text: str, default: object) -> Any:
     """A value of the default's kind; the message of its ValueError says what was wanted."""
+    default = 0.0 if default is None else default
     if isinstance(default, str):
-        if text not in WORDS[key]:
-            raise ValueError(f"one of {', '.join(WORDS[key])}")
+        if text not in CHOICES[key]:
+            raise ValueError(f"one of {', '.join(CHOICES[key])}")
         return text
     wants_list = isinstance(default, tuple)
     kind = type(cast(tuple[object, ...], default)[0]) if wants_list else type(default)

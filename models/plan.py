@@ -13,6 +13,7 @@ from models.manifest import DEFAULT
 from models.recording import Recording, Track, tracks_of, usual_period
 from models.running import Condition
 from models.split import NormalFrames, Split, TrainingError, splits
+from models.threshold import THRESHOLDS, ThresholdSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Request:
         settle: as in `Grid`, nanoseconds.
         score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
         false_alarms_per_day: per asset.
+        thresholds: how they are found.
         workers: folds trained at the same time.
     """
 
@@ -69,6 +71,7 @@ class Request:
     running: str | None = None
     settle: int = 0
     false_alarms_per_day: float = 0.1
+    thresholds: ThresholdSettings = field(default_factory=ThresholdSettings)
     training: Settings = field(default_factory=Settings)
     workers: int = 2
 
@@ -83,6 +86,7 @@ class Plan:
         ends: frame index of the end of every window that may be trained on.
         left_out: windows left out, by reason.
         rows_left_out: rows of which no frame was made, by reason.
+        labelled: frame index of the end of every complete window that holds an anomalous frame.
     """
 
     grid: Grid
@@ -92,6 +96,7 @@ class Plan:
     left_out: dict[str, int]
     rows_left_out: dict[str, int]
     folds: list[Split]
+    labelled: Ints
 
     @property
     def kept_ratio(self) -> float:
@@ -103,7 +108,7 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
     """Frame the recordings on the grid that is asked for, and split their normal windows.
 
     Raises:
-        TrainingError: if there are too few.
+        TrainingError: if there are too few, or no labels where they are needed.
         ConditionError: if the running condition names another sensor than the recordings have.
     """
     rows = sum(len(recording.time) for recording in recordings)
@@ -111,7 +116,11 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
     period = request.period or usual_period(recordings)
     running = None if request.running is None else Condition(request.running, recordings[0].sensors)
     grid = Grid(period, window, request.max_hold, request.max_held, running, request.settle)
-    return plan_on(grid, recordings)
+    the = plan_on(grid, recordings)
+    rule = request.thresholds.threshold
+    if THRESHOLDS[rule].labels and not len(the.labelled):
+        raise TrainingError(f"threshold={rule} needs windows labelled anomalous; found none")
+    return the
 
 
 def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = False) -> Plan:
@@ -129,13 +138,15 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     tracks = tracks_of(recordings, grid)
     rows = sum(len(recording.time) for recording in recordings)
     ends: list[Ints] = []
+    labelled: list[Ints] = []
     left_out = {"gap": 0, "held": 0, "idle": 0, "excluded": 0, "labelled": 0}
     start = 0
     for track in tracks:
         coverage = track.frames.coverage
         complete = np.flatnonzero(coverage == Coverage.COMPLETE)
         anomalous = np.cumsum(np.r_[0, track.label])
-        normal = complete[anomalous[complete + 1] == anomalous[complete + 1 - window]]
+        is_normal = anomalous[complete + 1] == anomalous[complete + 1 - window]
+        normal = complete[is_normal]
         left_out["gap"] += int((coverage == Coverage.GAP).sum())
         left_out["held"] += int((coverage == Coverage.HELD).sum())
         left_out["idle"] += int((coverage == Coverage.IDLE).sum())
@@ -143,6 +154,7 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
         left_out["excluded"] += int(after_excluded.sum())
         left_out["labelled"] += len(complete) - len(normal)
         ends.append(normal + start)
+        labelled.append(complete[~is_normal] + start)
         start += len(coverage)
     together = np.concatenate(ends) if ends else np.empty(0, np.int64)
     if not len(together):
@@ -156,7 +168,14 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     tick = np.concatenate([track.frames.tick for track in tracks])
     folds = splits(together, tick[together], frames.row[together], window)
     return Plan(
-        grid, tracks, frames, together, left_out, _rows_left_out(recordings, tracks, grid), folds
+        grid,
+        tracks,
+        frames,
+        together,
+        left_out,
+        _rows_left_out(recordings, tracks, grid),
+        folds,
+        np.concatenate(labelled),
     )
 
 

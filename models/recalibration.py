@@ -17,6 +17,7 @@ from models.recording import Recording
 from models.runtime import Runtime
 from models.split import scalings
 from models.stretches import sample
+from models.threshold import ThresholdSettings
 
 
 def recalibrate(
@@ -54,6 +55,7 @@ def recalibrate(
         manifest.tail,
         Rule(**manifest.rule.model_dump()),
         false_alarms_per_day or default.threshold.requested_per_day,
+        ThresholdSettings(**manifest.thresholds.model_dump()),
         # Only of errors on a scale of their own the normal size is exactly 1, in every sensor.
         set(default.error_scale) == {1.0},
     )
@@ -69,12 +71,12 @@ def recalibrate(
         return {**known, **found, **({DEFAULT: known[DEFAULT]} if normal.assets else {})}
 
     own = held_out(detector.runtime)
-    calibrated = calibrate(own, normal, grid, head, default.threshold.value)
+    calibrated = calibrate(own, normal, grid, head, the.labelled, default.threshold.value)
     baseline = manifest.baseline
     if baseline:
         pca, fleet = held_out(runtime_of(manifest, files)), baseline[DEFAULT].threshold.value
         baseline = renewed(
-            baseline, calibrate(pca, normal, grid, replace(head, scaled=False), fleet)
+            baseline, calibrate(pca, normal, grid, replace(head, scaled=False), the.labelled, fleet)
         )
     changed = manifest.model_copy(
         update={

@@ -232,27 +232,29 @@ def promise(name: str, manifest: Manifest) -> str:
     threshold = manifest.calibrations[name].threshold
     return (
         ("" if name == DEFAULT else f"{name}: ")
-        + f"threshold {threshold.value:.4g}: {threshold.expected_per_day:.3g} false alarms per day "
-        f"and asset on {threshold.days:.3g} days of held-out normal data, at most "
-        f"{threshold.bound_per_day:.3g} with 95 % confidence"
+        + f"threshold {threshold.value:.4g} by {threshold.rule}: {threshold.expected_per_day:.3g} "
+        f"false alarms per day and asset on {threshold.days:.3g} days of held-out normal data, at "
+        f"most {threshold.bound_per_day:.3g} with 95 % confidence"
+        + (f"; promised is {threshold.promise}" if threshold.promise else "")
     )
 
 
-def too_short(manifest: Manifest, names: Sequence[str] = ()) -> str | None:
-    """Why the normal data of some calibrations cannot support the false alarms asked for, if so.
+def caution(
+    manifest: Manifest, names: Sequence[str] = (), *, unsupported: bool = False
+) -> str | None:
+    """What speaks against relying on the thresholds of some calibrations, if anything.
 
     Args:
         manifest: of the bundle.
         names: of the calibrations; none = the assets', or the default where there are none.
+        unsupported: leave out those whose data are enough for what was asked.
     """
     names = names or [name for name in manifest.calibrations if name != DEFAULT] or [DEFAULT]
-    short = [name for name in names if not manifest.calibrations[name].threshold.supported]
-    if not short:
+    known = {name: manifest.calibrations[name].threshold for name in names}
+    told = [
+        name for name, one in known.items() if one.caution and not (unsupported and one.supported)
+    ]
+    if not told:
         return None
-    threshold = manifest.calibrations[short[0]].threshold
-    whose = "" if [*names] == [DEFAULT] else f"of {', '.join(short[:5])}{', …' * (len(short) > 5)} "
-    return (
-        f"{threshold.days:.3g} days of held-out normal data {whose}cannot support "
-        f"{threshold.requested_per_day:g} false alarms per day (wanted "
-        f"{3 / threshold.requested_per_day:.3g} days); the threshold is the highest score"
-    )
+    whose = "" if [*names] == [DEFAULT] else f"{', '.join(told[:5])}{', …' * (len(told) > 5)}: "
+    return whose + known[told[0]].caution

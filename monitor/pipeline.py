@@ -132,7 +132,7 @@ class _Group:
         self.detector = detector
         self.framer = Framer(detector.grid, len(detector.sensors), lateness)
         self.ring = WindowRing(detector.grid.window, len(detector.sensors))
-        self.decision = Decision(detector.rule)
+        self.decision = Decision(detector.rule, detector.adaptation)
         self.alerts = AlertBook(stream, detector, rules)
         self.assets = np.empty(0, np.int64)  # index in the stream of each asset of the group
         self.calibration = np.empty(0, np.int64)  # the row that scores it
@@ -204,6 +204,8 @@ class Pipeline:
         if self.groups:
             group = self.groups[0]
             parts += [group.framer, group.framer.ticks, group.ring, group.decision]
+            if group.decision.adapter:
+                parts.append(group.decision.adapter.state)
         return sum(_row_bytes(part) for part in parts)
 
     def step(self, readings: Readings, now: int | None) -> Outcome:
@@ -291,7 +293,8 @@ class Pipeline:
         scores = self._score(group, frames, complete)
         raw = np.full(len(frames), np.nan)
         raw[complete] = scores.raw
-        verdicts = group.decision.step(frames.asset, frames.tick, raw, frames.broken)
+        rows = group.rows(frames.asset)
+        verdicts = group.decision.step(frames.asset, frames.tick, raw, frames.broken, rows)
         told = ~group.muted[frames.asset]
         verdicts = replace(
             verdicts, anomalous=verdicts.anomalous & told, pending=verdicts.pending & told

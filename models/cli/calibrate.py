@@ -28,7 +28,7 @@ from models.cli.common import (
 from models.manifest import DEFAULT
 from models.plan import plan_on
 from models.recalibration import recalibrate
-from models.report import plan_line, promise, too_short
+from models.report import caution, plan_line, promise
 from models.split import TrainingError
 
 
@@ -88,6 +88,6 @@ def calibrate(
     renewed = [name for name in the.frames.assets or (DEFAULT,) if name in written.calibrations]
     for name in renewed:
         typer.echo(promise(name, written))
-    if short := too_short(written, renewed):
-        typer.echo(f"warning: {short}", err=True)
+    if words := caution(written, renewed):
+        typer.echo(f"warning: {words}", err=True)
     typer.echo(f"{out}: {written.model}, digest {written.digest[:16]}")

@@ -34,7 +34,7 @@ from models.frame import SECOND
 from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
 from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
-from models.report import losses, plan_line, promises, too_short
+from models.report import caution, losses, plan_line, promises
 from models.running import ConditionError, check_syntax
 
 
@@ -176,8 +176,7 @@ def fit(
         raise Stop(str(error), 65) from None
     except ConditionError as error:
         raise Stop(f"--running {running!r}: {error}", 2) from None
-    short = too_short(done.manifest)
-    if strict and short:
+    if strict and (short := caution(done.manifest, unsupported=True)):
         raise Stop(short, 65)
     with writing(out):
         manifest = fitting.save(done, out, force=force)
@@ -217,8 +216,8 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
     typer.echo(losses(manifest))
     for line in promises(manifest):
         typer.echo(line)
-    if short := too_short(manifest):
-        typer.echo(f"warning: {short}", err=True)
+    if words := caution(manifest):
+        typer.echo(f"warning: {words}", err=True)
     audit = manifest.audit
     if audit is None:
         typer.echo(

@@ -218,7 +218,7 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("hiden=3", "no such key for stacked; known: batch, clip_norm, denoise, .*, hidden"),
+        ("hiden=3", "no such key for stacked; known: .*batch, clip_norm, denoise, .*, hidden"),
         ("epochs", "no such key"),
         ("seed=3", "no such key"),
         ("code=3", "no such key"),

@@ -15,6 +15,7 @@ from models.plan import Request, plan
 from models.runtime import OnnxRuntime, Outputs
 from models.split import NormalFrames, Split
 from models.stretches import MOST_BYTES, Stretches, sample, stored
+from models.threshold import ThresholdSettings
 from tests.models.plant import fitted, normal, recording, request, values
 
 
@@ -86,8 +87,8 @@ def taken(frames: NormalFrames, split: Split, window: int) -> Stretches | None:
     fold = Fold(
         lambda windows: Outputs(np.zeros_like(windows), np.square(windows)), 0 * ones, ones, split
     )
-    grid, head = Grid(SECOND, window), Head("mean-square", window, Rule(), 0.1)
-    calibrated = calibrate([fold], frames, grid, head)
+    grid, head = Grid(SECOND, window), Head("mean-square", window, Rule(), 0.1, ThresholdSettings())
+    calibrated = calibrate([fold], frames, grid, head, np.empty(0, np.int64))
     return sample([fold], frames, grid, head, calibrated)
 
 

@@ -7,14 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.decision import Decision, Rule
-from models.threshold import DAY, false_alarms_per_day, poisson_bound
+from models.frame import Floats
+from models.threshold import (
+    DAY,
+    Threshold,
+    poisson_bound,
+    threshold_of,
+)
+from tests.models.scores import RULE, held_out
 
-RULE = Rule()
 SERIES = st.lists(
-    st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0]) | st.floats(0.1, 9), max_size=60),
+    st.lists(
+        st.sampled_from([0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0]) | st.floats(0.1, 9),
+        min_size=1,
+        max_size=60,
+    ),
     min_size=1,
     max_size=3,
-).filter(lambda series: sum(map(len, series)) > 0)
+)
+
+
+def false_alarms_per_day(
+    series: Sequence[Sequence[float] | Floats], window: int, requested: float
+) -> Threshold:
+    return threshold_of(held_out(series, window=window, requested=requested))
 
 
 def events(series: Sequence[Sequence[float]], threshold: float, rule: Rule, gap: int) -> int:
@@ -37,7 +53,7 @@ def test_on_the_calibration_data_a_supported_request_is_kept(
     frames = sum(map(len, series))
     requested = (allowed + 0.5) / (frames / DAY)
 
-    found = false_alarms_per_day([np.array(s) for s in series], RULE, 1.0, window, requested)
+    found = false_alarms_per_day(series, window, requested)
 
     realised = events(series, found.value, RULE, window)
     assert found.supported
@@ -51,7 +67,7 @@ def test_no_lower_threshold_keeps_the_request_unless_alarms_last_long(
     series: list[list[float]], window: int, allowed: int
 ) -> None:
     requested = (allowed + 0.5) / (sum(map(len, series)) / DAY)
-    found = false_alarms_per_day([np.array(s) for s in series], RULE, 1.0, window, requested)
+    found = false_alarms_per_day(series, window, requested)
     opening = [
         sorted(scores[max(0, frame - 4) : frame + 1])[-RULE.need]
         for scores in series
@@ -71,7 +87,7 @@ def test_a_generous_request_does_not_end_in_one_endless_alarm(
     noise = np.random.default_rng(0).exponential(size=20_000)
     smooth = np.convolve(noise, np.ones(5) / 5, "valid")
 
-    found = false_alarms_per_day([smooth], RULE, 1.0, 64, requested)
+    found = false_alarms_per_day([smooth], 64, requested)
 
     assert (smooth > found.value).mean() < share
     assert 0 < found.expected <= requested
@@ -87,7 +103,7 @@ def test_alarms_a_window_apart_are_two_events_and_nearer_ones_are_one(
     scores = np.concatenate([np.r_[np.full(3, 2.0), np.ones(apart - 3)] for _ in range(4)])
     requested = (allowed + 0.5) / (len(scores) / DAY)
 
-    found = false_alarms_per_day([scores], RULE, 1.0, 12, requested)
+    found = false_alarms_per_day([scores], 12, requested)
 
     assert found.value == threshold
     assert found.expected * found.days == pytest.approx(seen)
@@ -100,7 +116,7 @@ def test_an_unsupported_request_gets_the_highest_score_and_the_bound_3_over_days
 ) -> None:
     series = [np.linspace(0, 2, 40_000), np.linspace(0, 3, 46_400)]
 
-    found = false_alarms_per_day(series, RULE, 1.0, 64, requested)
+    found = false_alarms_per_day(series, 64, requested)
 
     assert found.days == pytest.approx(1.0)
     assert (found.value, found.supported, found.expected) == (3.0, False, 0.0)
@@ -110,12 +126,12 @@ def test_an_unsupported_request_gets_the_highest_score_and_the_bound_3_over_days
 def test_from_three_expected_events_on_a_request_is_supported() -> None:
     series = [np.random.default_rng(0).exponential(size=86_400)]
 
-    assert false_alarms_per_day(series, RULE, 1.0, 64, 3.0).supported
+    assert false_alarms_per_day(series, 64, 3.0).supported
 
 
 def test_at_the_threshold_itself_the_calibration_data_raise_no_alarm_when_unsupported() -> None:
     scores = np.random.default_rng(0).exponential(size=500)
-    value = false_alarms_per_day([scores], RULE, 1.0, 64, 0.1).value
+    value = false_alarms_per_day([scores], 64, 0.1).value
     frames = np.arange(500)
 
     verdicts = Decision(Rule(smooth=1)).step(
@@ -127,8 +143,8 @@ def test_at_the_threshold_itself_the_calibration_data_raise_no_alarm_when_unsupp
 
 
 def test_scores_of_zero_still_give_a_threshold_over_zero() -> None:
-    assert false_alarms_per_day([np.zeros(500)], RULE, 1.0, 8, 0.1).value > 0
-    assert false_alarms_per_day([np.zeros(500)], RULE, 1.0, 8, 1e6).value > 0
+    assert false_alarms_per_day([np.zeros(500)], 8, 0.1).value > 0
+    assert false_alarms_per_day([np.zeros(500)], 8, 1e6).value > 0
 
 
 @pytest.mark.parametrize(("seen", "bound"), [(0, 2.9957), (1, 4.7439), (10, 16.962)])
