@@ -198,6 +198,84 @@ def best_threshold(normal: Floats, anomalous: Floats) -> float:
     return float(at[np.argmax(f[:-1])])
 
 
+# The valve and the heart: one event in a recording, no vN2 and no vA.
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A recording with one event.
+
+    Args:
+        name: of the recording.
+        values, label: the recording first, then what else is trained on; label of the recording.
+        window: points of a window (L).
+        sn, vn1: ends of windows.
+        judged: ends of the windows that are judged, over the whole recording.
+        settings: of the training.
+    """
+
+    name: str
+    values: Floats
+    label: Bools
+    window: int
+    sn: Ints
+    vn1: Ints
+    judged: Ints
+    settings: Settings
+
+
+def valve(name: str, other: str) -> Case:
+    """A Shuttle valve's recording, by a network that was trained on another one's normal windows.
+
+    Windows of 1500 rows every 500, 1.5 cycles, by means of 3; those to train on also up to 20
+    points earlier and later.
+    """
+    (mine, label), (others, leave) = thirds(name), thirds(other)
+    starts = np.round(np.arange(0, 3501, 500) / 3).astype(np.int64)
+    shifted = (starts[:, None] + np.arange(-20, 21, 2)).ravel()
+    ends = shifted[(shifted >= 0) & (shifted + 500 <= len(others))] + 499
+    judged = np.minimum(starts + 499, len(mine) - 1)
+    return Case(
+        name,
+        np.concatenate((mine, others)),
+        label,
+        500,
+        without(leave, ends, 500) + len(mine),
+        without(label, judged, 500),
+        judged,
+        Settings(epochs=300, patience=300, batch=16, lr=5e-3),
+    )
+
+
+def thirds(name: str) -> tuple[Floats, Bools]:
+    """Means of 3 rows of a valve's recording (points, 1), and which hold an anomalous row."""
+    recording = read(KEOGH / f"shuttle_marotta_{name}.csv.gz", rows=(0, 4998))
+    assert recording.label is not None
+    label: Bools = recording.label.reshape(-1, 3).max(axis=1) > 0
+    return recording.values.reshape(-1, 3, 1).mean(axis=1), label
+
+
+def without(label: Bools, ends: Ints, window: int) -> Ints:
+    """The windows in which no point is anomalous."""
+    before = np.cumsum(np.r_[0, label])
+    return ends[before[ends + 1] == before[ends + 1 - window]]
+
+
+def heart() -> Case:
+    """An electrocardiogram of two leads: the first 36 s are judged, the rest is normal."""
+    recording = read(KEOGH / "ecg_qtdbsel102.csv.gz")
+    assert recording.label is not None
+    window, first, second = 208, 9000, 34200
+    return Case(
+        "qtdbsel102",
+        recording.values,
+        recording.label[:first] > 0,
+        window,
+        np.arange(first + window - 1, second, window // 4),
+        np.arange(second + window - 1, len(recording.values), window),
+        np.arange(window - 1, first, window // 4),
+        Settings(epochs=150, patience=150, batch=16, lr=5e-3),
+    )
 def main() -> None: ...
 
 
