@@ -11,7 +11,7 @@ from models.threshold import DAY
 
 Z2 = "z²"
 LEAST_FILES = 5  # for an interval to mean anything
-AREA = "auc_pr"
+AREA = "vus_pr"
 
 
 class Result(TypedDict):

@@ -156,11 +156,11 @@ def jobs(
 
 def version(family: str) -> str:
     """Hash of the code that a result comes from: the trainer without its other families."""
-    files = [*MODELS.glob("*.py"), Path(__file__)]
-    if family != Z2:
-        own = sys.modules[FAMILIES[family].__module__].__file__
-        assert own is not None
-        files += [MODELS / "families" / "network.py", Path(own)]
+    owners = {name: sys.modules[made.__module__].__file__ for name, made in FAMILIES.items()}
+    # An ensemble may have members of every family.
+    others = [] if family == "ensemble" else [owners[name] for name in owners if name != family]
+    files = [*MODELS.glob("*.py"), *MODELS.glob("families/*.py"), Path(__file__)]
+    files = [file for file in files if str(file) not in others]
     together = hashlib.sha256()
     for file in sorted(files):
         together.update(file.read_bytes())
@@ -191,7 +191,7 @@ def run(machine: Machine, family: str, request: Request) -> Result:
     for path in machine.tests:
         after = machine.rows or 0 if path == machine.train else 0
         frames = frames_to_judge(detector, read(path, sensors=normal.sensors), after)
-        result["figures"][stem(path)] = evaluate(frames, detector.grid.period, labelled=True)
+        result["figures"][stem(path)] = evaluate([frames], detector.grid)
     return result
 
 
@@ -246,7 +246,9 @@ def frames_to_judge(detector: Detector, recording: Recording, after: int) -> Jud
     if detector.name == Z2:
         frames = replace(frames, score=scores.raw)
     first = int(np.argmax(track.row >= after))
-    return Judged(frames.label[first:], frames.alarm[first:], frames.score[first:])
+    assert frames.label is not None
+    parts = (frames.label, frames.alarm, frames.score, frames.tick)
+    return Judged(*(part[first:] for part in parts))
 
 
 if __name__ == "__main__":
