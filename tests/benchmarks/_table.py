@@ -11,7 +11,7 @@ from models.threshold import DAY
 
 Z2 = "z²"
 LEAST_FILES = 5  # for an interval to mean anything
-AREA = "auc_pr"
+AREA = "vus_pr"
 
 
 class Result(TypedDict):
@@ -29,7 +29,7 @@ class Result(TypedDict):
 
 def show(results: list[Result], code: dict[str, str]) -> Iterator[str]:
     """The table in Markdown, and what there is to say about it."""
-    yield "| set | family | VUS-PR | − pca | − z² | event F1 | false alarms a day | fit s | |"
+    yield "| set | family | VUS-PR | less pca | less z² | event F1 | false alarms a day | fit s | |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for group in dict.fromkeys(one["group"] for one in results):
         of_group = [one for one in results if one["group"] == group]
@@ -37,7 +37,7 @@ def show(results: list[Result], code: dict[str, str]) -> Iterator[str]:
             yield line(group, family, of_group)
     yield ""
     yield (
-        "VUS-PR: mean over files, with a 95 % bootstrap interval over files where there are at least "
+        "VUS-PR: mean over files, with a 95 % bootstrap interval where there are at least "
         f"{LEAST_FILES}; the differences are paired by file. Event F1 and false alarms: at the "
         "bundle's own threshold, all files of a set together. fit s: CPU seconds for the set."
     )

@@ -33,7 +33,7 @@ from models.plan import Plan, Request, Settings, plan
 from models.recording import Recording, read, tracks_of
 from models.runtime import Outputs
 from models.split import TrainingError, scalings
-from models.threshold import false_alarms_per_day
+from models.threshold import HeldOut, ThresholdSettings, threshold_of
 from tests.benchmarks._table import Z2, Result, show
 from tests.models.plant import quiet
 
@@ -156,11 +156,11 @@ def jobs(
 
 def version(family: str) -> str:
     """Hash of the code that a result comes from: the trainer without its other families."""
-    files = [*MODELS.glob("*.py"), Path(__file__)]
-    if family != Z2:
-        own = sys.modules[FAMILIES[family].__module__].__file__
-        assert own is not None
-        files += [MODELS / "families" / "network.py", Path(own)]
+    owners = {name: sys.modules[made.__module__].__file__ for name, made in FAMILIES.items()}
+    # An ensemble may have members of every family.
+    others = [] if family == "ensemble" else [owners[name] for name in owners if name != family]
+    files = [*MODELS.glob("*.py"), *MODELS.glob("families/*.py"), Path(__file__)]
+    files = [file for file in files if str(file) not in others]
     together = hashlib.sha256()
     for file in sorted(files):
         together.update(file.read_bytes())
@@ -191,7 +191,7 @@ def run(machine: Machine, family: str, request: Request) -> Result:
     for path in machine.tests:
         after = machine.rows or 0 if path == machine.train else 0
         frames = frames_to_judge(detector, read(path, sensors=normal.sensors), after)
-        result["figures"][stem(path)] = evaluate(frames, detector.grid.period, labelled=True)
+        result["figures"][stem(path)] = evaluate([frames], detector.grid)
     return result
 
 
@@ -227,8 +227,18 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
     )
     raw = made.scale(the.frames.values[the.ends]).astype(np.float64)
     series = smoothed(np.square(raw).mean(axis=1), the.ends, rule)
-    threshold = false_alarms_per_day(
-        series, rule, the.grid.period / SECOND, the.grid.window, Request().false_alarms_per_day
+    threshold = threshold_of(
+        HeldOut(
+            series,
+            rule,
+            the.grid.period / SECOND,
+            the.grid.window,
+            Request().false_alarms_per_day,
+            len(sensors),
+            "mean-square",
+            ThresholdSettings(),
+            [],
+        )
     )
     return replace(made, calibration=replace(calibration, threshold=one * threshold.value))
 
@@ -246,7 +256,10 @@ def frames_to_judge(detector: Detector, recording: Recording, after: int) -> Jud
     if detector.name == Z2:
         frames = replace(frames, score=scores.raw)
     first = int(np.argmax(track.row >= after))
-    return Judged(frames.label[first:], frames.alarm[first:], frames.score[first:])
+    assert frames.label is not None
+    return Judged(
+        frames.label[first:], frames.alarm[first:], frames.score[first:], frames.tick[first:]
+    )
 
 
 if __name__ == "__main__":

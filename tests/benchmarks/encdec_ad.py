@@ -1,204 +1,132 @@
 """EncDec-AD on the series of its paper: power demand, the Shuttle's valve, an electrocardiogram.
 
 Malhotra et al., LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection, arXiv 1607.00148.
-`scripts/bench encdec_ad --out DIR` trains the family `lstm` on each, prints what it found and draws
-a picture of each into DIR. Everything is scored as the daemon would: the decoder reads its own
-predictions. The data are read from ../shared/data/keogh.
+`scripts/bench encdec_ad --out DIR` trains the family `lstm` on each, prints what it finds and draws
+a picture of each into DIR. Scores come from the decoder that reads its own predictions, as in the
+daemon. The data are read from ../shared/data/keogh and never copied.
 """
 
-from dataclasses import dataclass
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from sklearn.metrics import (
-    fbeta_score,
-    precision_recall_curve,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
 
-from models.calibration import Fold, error_statistics, errors
-from models.descent import Descent
-from models.detector import mahalanobis
-from models.frame import Bools, Floats, Ints
-from models.plan import Settings
-from models.recording import read
-from models.runtime import TorchRuntime
-from models.split import NormalFrames, Split, scalings
-from models.training import build
+from models.frame import Bools, Ints
+from tests.benchmarks.encdec import events, weeks
+from tests.benchmarks.encdec.model import Model, learn
+from tests.benchmarks.encdec.picture import Story, Stretch, draw
 
 KEOGH = Path(__file__).parents[3] / "shared" / "data" / "keogh"
-HIDDEN = 40  # c
-BETA = 0.1
+NAMES = ("power", *events.CASES)
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """EncDec-AD of one series.
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--out", type=Path, help="folder for the pictures; default none is drawn")
+    parser.add_argument("--seeds", type=int, default=5, help="runs on the power demand")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    names = arguments.names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"{', '.join(unknown)}: wanted of {', '.join(NAMES)}")
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        for seed in range(arguments.seeds if name == "power" else 1):
+            picture = (
+                arguments.out / f"encdec-ad-{name}.png" if arguments.out and not seed else None
+            )
+            began = time.process_time()
+            found = power(seed, picture) if name == "power" else event(name, picture)
+            rows.append({"name": name, "seed": seed, **found, "cpu_s": time.process_time() - began})
+            if not arguments.json:
+                print(" ".join(f"{key} {shown(value)}" for key, value in rows[-1].items()))
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
 
-    Args:
-        series: shape (points, sensors).
-        window: points of a window (L).
-        fold: the network.
-        mean, precision: of the absolute errors on all points of vN1.
-        loss: mean squared error on vN1.
+
+def shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "–" if value is None else str(value)
+
+
+def power(seed: int, picture: Path | None) -> dict[str, Any]:
+    """One run on the power demand, with weeks and weights of this seed."""
+    values, label = weeks.power_demand(KEOGH)
+    length = weeks.WEEK
+    order = weeks.drawn(label, length, seed)
+    sn, vn1 = weeks.last(order.sn, length), weeks.last(order.vn1, length)
+    model = learn(values, length, sn, vn1, replace(weeks.SETTINGS, seed=seed))
+    found = weeks.judge(model, order)
+    if picture:
+        ends = weeks.last(np.arange(len(values) // length), length)
+        means = model.scores(ends).mean(axis=1)
+        best = int(order.tn[np.argmin(means[order.tn])])
+        worst = int(order.ta[np.argmax(means[order.ta])])
+        stretches = (
+            stretch(model, f"a normal week, well rebuilt: week {best}", int(ends[best])),
+            stretch(model, f"a week with a holiday: week {worst}", int(ends[worst])),
+        )
+        title = "EncDec-AD on a year of power demand: nine weekdays without work"
+        tell(picture, title, ("weeks", length), model, label, ends, found.threshold, stretches)
+    return {"epochs": model.epochs, "loss": model.loss, **asdict(found)}
+
+
+def event(name: str, picture: Path | None) -> dict[str, Any]:
+    """The one event of a recording.
+
+    Where one point tells the next, as in these long smooth windows, a decoder that is forced learns
+    to copy its input and rebuilds nothing when left alone: it is trained on its own predictions.
     """
-
-    series: NormalFrames
-    window: int
-    fold: Fold
-    mean: Floats
-    precision: Floats
-    epochs: int
-    loss: float
-
-    def scores(self, ends: Ints) -> Floats:
-        """The score a(i) of every point of some windows, shape (windows, L)."""
-        found = errors(self.fold, self.series, ends, self.window, 0)
-        points = found.reshape(-1, 1, self.series.sensors)
-        return mahalanobis(points, self.mean, self.precision)[0].reshape(found.shape[:2])
-
-    def rebuilt(self, ends: Ints) -> Floats:
-        """What the network expects of some windows, in the series' units (windows, L, sensors)."""
-        frames = self.series.scale(self.fold.center, self.fold.spread)
-        found = self.fold.run(frames[ends[:, None] + np.arange(1 - self.window, 1)])
-        return found.expected * self.fold.spread[0] + self.fold.center[0]
-
-
-def learn(
-    values: Floats,
-    window: int,
-    sn: Ints,
-    vn1: Ints,
-    settings: Settings,
-    *,
-    hidden: int = HIDDEN,
-    teacher_forcing: float = 1.0,
-) -> Model:
-    """Train on the windows that end at `sn`; `vn1` ends the training and gives the statistics."""
-    torch.set_num_threads(1)
-    series = NormalFrames(values, np.zeros(len(values), np.int64))
-    center, spread = scalings(series, sn, window)
-    frames = torch.from_numpy(series.scale(center, spread))
-    parameters = {"hidden": hidden, "teacher_forcing": teacher_forcing}
-    network, generator = build("lstm", window, series.sensors, parameters, settings.seed)
-    descent = Descent(network, frames, sn, vn1, settings.epochs, settings, generator)
-    while not descent.over:
-        descent.advance()
-    descent.finish()
-    fold = Fold(TorchRuntime(network), center, spread, Split(sn, vn1, vn1))
-    known = error_statistics([errors(fold, series, vn1, window, 0)], "mahalanobis", window)
-    assert known.mean is not None
-    assert known.precision is not None
-    found = (descent.best_epoch, descent.best_loss)
-    return Model(series, window, fold, known.mean, known.precision, *found)
+    case = events.CASES[name](KEOGH)
+    model = learn(case.values, case.window, case.sn, case.vn1, case.settings, teacher_forcing=0.0)
+    found = events.judge(model, case)
+    if picture:
+        held = events.holds(case.label, case.judged, case.window)
+        means = model.scores(case.judged).mean(axis=1)
+        quiet = int(case.judged[~held][np.argmin(means[~held])])
+        loud = int(case.judged[held][np.argmax(means[held])])
+        stretches = (
+            stretch(model, "a normal window, well rebuilt", quiet),
+            stretch(model, "a window with the event", loud),
+        )
+        title, unit = (
+            ("EncDec-AD on an electrocardiogram: one ectopic beat", ("seconds", 250.0))
+            if name == "qtdbsel102"
+            else (f"EncDec-AD on a Space Shuttle valve, {name.upper()}", ("1000 rows", 1000 / 3))
+        )
+        at = found.threshold
+        tell(picture, title, unit, model, case.label, case.judged, at, stretches)
+    return {"epochs": model.epochs, "loss": model.loss, **asdict(found)}
 
 
-# Power demand: weeks, of which those with a holiday are anomalous.
-
-WEEK = 84  # points of two hours
-POWER = Settings(epochs=400, patience=150, batch=8, lr=5e-3)
-
-
-@dataclass(frozen=True, slots=True)
-class Weeks:
-    """Which weeks serve for what, arrays of their numbers; named as in the paper.
-
-    Args:
-        sn: weights and scaling. vn1: early stopping, error statistics.
-        vn2, va: threshold. tn, ta: the judgement.
-    """
-
-    sn: Ints
-    vn1: Ints
-    vn2: Ints
-    tn: Ints
-    va: Ints
-    ta: Ints
+def stretch(model: Model, title: str, end: int) -> Stretch:
+    start = end + 1 - model.window
+    return Stretch(title, start, model.series.values[start : end + 1], model.rebuilt(end))
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What was found of the anomalous weeks; a week with an anomaly is anomalous in all points.
-
-    Args:
-        precision, recall, f: of the points of tN and tA; F with beta 0.1.
-        ratio: TPR / FPR of them, infinite without a false alarm.
-        auc_mean, auc_max: of whole weeks by mean or highest score, vN2 and tN against vA and tA.
-    """
-
-    seed: int
-    epochs: int
-    loss: float
-    precision: float
-    recall: float
-    f: float
-    ratio: float
-    auc_mean: float
-    auc_max: float
-    threshold: float
-    seconds: float = 0.0
-
-
-def power_demand() -> tuple[Floats, Bools]:
-    """Two-hour means of the 51 whole weeks of 1997 (points, 1), and which have a holiday."""
-    recording = read(KEOGH / "power_demand.csv.gz")
-    assert recording.label is not None
-    rows = slice(5 * 96, (5 + 51 * 7) * 96)  # from Monday 6 January on
-    anomalous = recording.label[rows].reshape(51, -1).any(axis=1)
-    return recording.values[rows].reshape(-1, 8, 1).mean(axis=1), anomalous
-
-
-def drawn(anomalous: Bools, seed: int) -> Weeks:
-    """The weeks in an order of chance, 24 : 8 : 6 : 7 of the normal and 3 : 3 of the others."""
-    chance = np.random.default_rng(seed)
-    normal, other = (chance.permutation(np.flatnonzero(flags)) for flags in (~anomalous, anomalous))
-    return Weeks(*np.split(normal, (24, 32, 38)), *np.split(other, (3,)))
-
-
-def last(weeks: Ints, length: int) -> Ints:
-    """The last point of each week."""
-    return (weeks + 1) * length - 1
-
-
-def judge(model: Model, weeks: Weeks, seed: int) -> Judgement:
-    """Set the threshold on vN2 and vA, judge on tN and tA."""
-    vn2, va, tn, ta = (
-        model.scores(last(part, model.window)) for part in (weeks.vn2, weeks.va, weeks.tn, weeks.ta)
+def tell(
+    picture: Path,
+    title: str,
+    unit: tuple[str, float],
+    model: Model,
+    label: Bools,
+    ends: Ints,
+    threshold: float,
+    stretches: tuple[Stretch, ...],
+) -> None:
+    count = len(label)
+    score = model.curve(ends)[:count]
+    draw(
+        Story(title, unit, model.series.values[:count], label, score, threshold, stretches), picture
     )
-    threshold = best_threshold(vn2, va)
-    alarm = np.concatenate((tn, ta)).ravel() >= threshold
-    label = np.repeat([False, True], (tn.size, ta.size))
-    false = (tn >= threshold).mean()
-    anomalous = np.repeat([False, True], (len(vn2) + len(tn), len(va) + len(ta)))
-    together = np.concatenate((vn2, tn, va, ta))
-    return Judgement(
-        seed,
-        model.epochs,
-        model.loss,
-        precision_score(label, alarm, zero_division=0.0),
-        recall_score(label, alarm),
-        fbeta_score(label, alarm, beta=BETA, zero_division=0.0),
-        (ta >= threshold).mean() / false if false else np.inf,
-        roc_auc_score(anomalous, together.mean(axis=1)),
-        roc_auc_score(anomalous, together.max(axis=1)),
-        threshold,
-    )
-
-
-def best_threshold(normal: Floats, anomalous: Floats) -> float:
-    """Of all their scores the one from which on F is largest."""
-    score = np.concatenate((normal.ravel(), anomalous.ravel()))
-    label = np.repeat([False, True], (normal.size, anomalous.size))
-    precision, recall, at = precision_recall_curve(label, score)
-    below = BETA**2 * precision + recall
-    f = np.divide((1 + BETA**2) * precision * recall, below, out=below * 0, where=below > 0)
-    return float(at[np.argmax(f[:-1])])
-
-
-def main() -> None: ...
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def line(data: Data, model: str, rule: str, epochs: int) -> str:
         return f"{start} – {error}"
     judge = bundle.detector_of(done.manifest, OnnxRuntime(done.files[bundle.NETWORK]))
     (scores,) = score_recordings(judge, [data.unseen])
-    figures = evaluate(judged(scores), judge.grid.period, labelled=False)
+    figures = evaluate([judged(scores)], judge.grid)
     threshold = done.manifest.calibrations[DEFAULT].threshold
     return (
         start + f"{threshold.expected_per_day:8.1f} {threshold.bound_per_day:8.1f} "

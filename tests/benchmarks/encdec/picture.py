@@ -93,7 +93,7 @@ def draw(story: Story, path: Path) -> None:
             close.plot(at, stretch.rebuilt, color=REBUILT, linewidth=1.1)
             close.set_xlabel(story.unit[0])
         buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, dpi=100)
+        FigureCanvasAgg(figure).print_png(buffer)
     Image.open(buffer).convert("RGB").quantize(48).save(path, optimize=True)
 
 
