@@ -7,8 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from models.frame import SECOND, Floats
 from monitor.demo.plant import SENSOR_NAMES
 from tests.e2e.conftest import TICKS, Plant
 from tests.e2e.program import (
@@ -20,6 +22,7 @@ from tests.e2e.program import (
     sensor_monitor,
     write_config,
 )
+from tests.models.plant import fitted, recording, request, values, write_csv, written
 from tests.mosquitto import Mosquitto, free_port
 
 GOOD = '{"time": "2026-01-05T00:00:00Z", "speed": 1200, "flow": 80.5, "pressure": null}'
@@ -321,3 +324,27 @@ def brought(importtime: list[str]) -> set[str]:
         if line.startswith("import time:")
     }
     return imported & {"torch", "onnx", "onnxruntime", "sklearn", "amqtt", "scipy"}
+
+
+def test_a_machine_that_rests_alerts_nobody_and_check_says_when_it_is_idle(tmp_path: Path) -> None:
+    running = values(800)
+    resting = running.copy()
+    resting[np.arange(800) % 200 >= 160] = 0
+    config = tmp_path / "monitor.toml"
+    config.write_text(
+        '[[stream]]\nname = "pumps"\nmodel = "bundle"\ntopic = "plant/{asset}"\ntime = "time"\n'
+    )
+    data = write_csv(tmp_path / "p1.csv", resting)
+
+    def replayed(numbers: Floats, condition: str | None) -> str:
+        asked = request("pca", window=10, running=condition, settle=5 * SECOND if condition else 0)
+        shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
+        written(tmp_path / "bundle", fitted([recording(numbers)], asked))
+        done = sensor_monitor("replay", data, "--config", config, "--stream", "pumps")
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert "alert.opened" in replayed(running, None)
+    assert replayed(resting, "current > 1") == ""
+    checked = sensor_monitor("check", "--config", config)
+    assert 'stream "pumps" is idle unless current > 1 for 5 s' in checked.stdout

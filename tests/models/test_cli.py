@@ -168,7 +168,7 @@ def test_evaluate_without_labels_gives_the_alarm_figures_and_counts_rows_seen(
         *("windows", "unscored_ratio", "time_in_alert_ratio", "alerts", "alerts_per_day"),
         "rows_seen_in_training",
     }
-    assert "50 of these rows were trained on" in told
+    assert "50 of these rows were trained or calibrated on" in told
 
 
 def test_inspect_gives_the_manifest_as_json(run: Run, pristine: Path) -> None:
