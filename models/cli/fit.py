@@ -47,9 +47,7 @@ def fit(
         Path | None,
         typer.Option(help="A train.toml of many bundles, instead of DATA, --out and the rest."),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="pca, stacked, lstm, conv, transformer, vae, usad, ensemble.")
-    ] = "lstm",
+    model: Annotated[str, typer.Option(help="A family, from pca to ensemble.")] = "lstm",
     sensors: Annotated[
         str | None, typer.Option(metavar="A,B", help="Columns to use; default all.")
     ] = None,
