@@ -60,11 +60,7 @@ class Network(nn.Module):
 
     def inner(self) -> list[nn.Parameter]:
         """Matrices of which an ensemble may leave out a part, for members to differ."""
-        return [
-            weight
-            for name, weight in self.named_parameters()
-            if name.endswith("weight") and weight.ndim > 1
-        ]
+        return [weight for weight in self.parameters() if weight.ndim > 1 and weight.requires_grad]
 
     def objectives(self) -> list[list[nn.Parameter]]:
         """The weights that each objective trains, in turn for every batch; none = solved."""

@@ -324,7 +324,8 @@ def array_of(chance: random.Random, old: np.ndarray) -> np.ndarray:
     bad = np.array(old)
     flat = bad.reshape(-1)
     if flat.size and chance.random() < 0.5:
-        flat[chance.randrange(flat.size)] = chance.choice([math.nan, math.inf, -math.inf])
+        wrong = [math.nan, math.inf, -math.inf] if bad.dtype.kind == "f" else [-1, 1 << 40]
+        flat[chance.randrange(flat.size)] = chance.choice(wrong)
         return bad
     shapes: list[tuple[int, ...]] = [(), (0,), (1,), (old.size,), (*old.shape, 1), old.shape[::-1]]
     wanted = chance.choice([*shapes, (3, 5), (1,) * 20])
