@@ -1,11 +1,15 @@
 """A small plant, a detector trained on it as a user would, and daemons to watch it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import csv
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import Callable
+import Iterator
+import Mapping
 import pytest
+import Sequence
 
 from monitor import config as configuration
 from monitor.demo.plant import ASSETS, Fault, write_recording
@@ -65,6 +69,23 @@ class Plant:
         return [event for event in self.messages if event[0].split("/")[1] in assets]
 
 
+def apart(recording: Path) -> list[Path]:
+    """A file for each asset, all of one name and without the column: a bundle for all of them."""
+    with recording.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found: list[Path] = []
+    for asset in sorted({row["asset"] for row in rows}):
+        path = recording.parent / "apart" / asset / "pump.csv"
+        path.parent.mkdir(parents=True)
+        with path.open("w", newline="") as file:
+            names = [name for name in rows[0] if name != "asset"]
+            lines = csv.DictWriter(file, names, extrasaction="ignore")
+            lines.writeheader()
+            lines.writerows(row for row in rows if row["asset"] == asset)
+        found.append(path)
+    return found
+
+
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     folder = tmp_path_factory.mktemp("plant")
@@ -73,7 +94,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     write_recording(faulty, TICKS, FAULTS, seed=2)
     small = ("hidden=16", "epochs=4", "batch=128", "lr=0.01")
     settings = [word for pair in small for word in ("--set", pair)]
-    trainer("fit", normal, "--out", bundle, "--window", "24", *settings)
+    trainer("fit", *apart(normal), "--out", bundle, "--window", "24", *settings)
     stream = (
         f'name = "pumps"\nmodel = "{bundle}"\ntopic = "plant/{{asset}}/telemetry"\ntime = "time"'
     )
