@@ -1,15 +1,12 @@
 """A small plant, a detector trained on it as a user would, and daemons to watch it."""
 
-from collections.abc import csv
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import Callable
-import Iterator
-import Mapping
 import pytest
-import Sequence
 
 from monitor import config as configuration
 from monitor.demo.plant import ASSETS, Fault, write_recording
