@@ -6,14 +6,14 @@ from typing import cast
 
 import numpy as np
 
-from models.adaptation import Start, begin
+from models.adaptation import Start
 from models.decision import Decision, Rule
 from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
 from models.frame import SECOND, Float32s, Floats, Grid, Ints
 from models.manifest import DEFAULT, CalibrationSpec, StartSpec, ThresholdSpec
 from models.runtime import Runtime
 from models.split import LEAST_HELD_OUT, NormalFrames, Split, TrainingError
-from models.threshold import DAY, HeldOut, Threshold, ThresholdSettings, threshold_of
+from models.threshold import HeldOut, Threshold, ThresholdSettings, start_of, threshold_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Head:
     thresholds: ThresholdSettings
     scaled: bool = False
 
+    @property
+    def signed(self) -> bool:
+        """Whether it matters on which side of the expected values the measured ones lie."""
+        return self.score == "mahalanobis-signed"
+
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -52,15 +57,17 @@ class ErrorStatistics:
 
     Args:
         scale: mean square of the newest frames, shape (sensors,).
-        mean: of absolute residuals of all frames, or of signed ones of the newest, shape
-            (sensors,); Mahalanobis scores only.
+        mean: of absolute residuals of all frames or, if signed, of the newest frame's residuals,
+            shape (sensors,); Mahalanobis scores only.
         precision: inverse covariance of the same, Ledoit-Wolf shrunk in units of each sensor's
             own deviation, shape (sensors, sensors); Mahalanobis scores only.
+        signed: whether they are of residuals with their sign.
     """
 
     scale: Floats
     mean: Floats | None = None
     precision: Floats | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,13 @@ class Calibrated:
     """Error statistics and threshold of one row of a calibration.
 
     Args:
+        held_out: the scores that the threshold is of.
         start: where the live threshold starts; None = it stays.
     """
 
     statistics: ErrorStatistics
     threshold: Threshold
+    held_out: HeldOut
     start: Start | None = None
 
 
@@ -81,28 +90,26 @@ def calibrate(
     normal: NormalFrames,
     grid: Grid,
     head: Head,
-    labelled: Ints,
     fleet: float | None = None,
 ) -> dict[str | None, Calibrated]:
     """Calibrate on held-out normal windows: under None for all assets together, and by asset.
 
     An asset with too few held-out windows is left out. Where its data are too short for the
     request, its threshold is at least that of the fleet, which has seen more; where they are for a
-    live threshold, that starts as the fleet's does.
+    live threshold, that starts as the one of all together does.
 
     Args:
         folds: networks and what they have not seen.
         normal: the frames.
         grid: of the frames.
         head: how errors become a verdict.
-        labelled: ends of windows that are labelled anomalous.
         fleet: the fleet's threshold; None = that of all these assets together.
 
     Raises:
-        TrainingError: if the threshold's rule needs what is not there.
+        TrainingError: if the threshold needs what is not there.
     """
-    of_all, series = _calibrate(folds, normal, grid, head, labelled, 0)
-    of_all = replace(of_all, start=_start(series, of_all.threshold, grid, head))
+    of_all = calibrate_once(folds, normal, grid, head, 0)
+    of_all = replace(of_all, start=start_of(of_all.held_out, of_all.threshold.value))
     fleet = of_all.threshold.value if fleet is None else fleet
     found: dict[str | None, Calibrated] = {None: of_all}
     for row, asset in enumerate(normal.assets, start=1):
@@ -111,16 +118,15 @@ def calibrate(
             if sum(len(getattr(fold.split, part)) for fold in mine) < LEAST_HELD_OUT:
                 break
         else:
-            strange = labelled[normal.row[labelled] == row]
             try:
-                own, series = _calibrate(mine, normal, grid, head, strange, row)
+                own = calibrate_once(mine, normal, grid, head, row)
             except TrainingError as error:
                 raise TrainingError(f"asset {asset}: {error}") from None
             if own.threshold.fallback:
                 value = max(own.threshold.value, fleet)
                 own = replace(own, threshold=replace(own.threshold, value=value))
             try:
-                start = _start(series, own.threshold, grid, head)
+                start = start_of(own.held_out, own.threshold.value)
             except TrainingError:
                 start = of_all.start
             found[asset] = replace(own, start=start)
@@ -166,7 +172,7 @@ def calibration_specs(
 
 
 def _of_row(fold: Fold, normal: NormalFrames, row: int) -> Fold:
-    parts = (fold.split.train, fold.split.validation, fold.split.calibration)
+    parts = (getattr(fold.split, name) for name in Split.__slots__)
     return replace(fold, split=Split(*(ends[normal.row[ends] == row] for ends in parts)))
 
 
@@ -179,112 +185,84 @@ def calibrate_once(
         folds, normal, grid, head: as in `calibrate`.
         row: of the scaling, for all frames or for each, shape (frames,).
     """
-    return _calibrate(folds, normal, grid, head, np.empty(0, np.int64), row)[0]
-
-
-def _calibrate(
-    folds: Sequence[Fold],
-    normal: NormalFrames,
-    grid: Grid,
-    head: Head,
-    labelled: Ints,
-    row: Ints | int,
-) -> tuple[Calibrated, list[Floats]]:
-    """One row's calibration, and the held-out scores it is of."""
 
     def found(fold: Fold, ends: Ints) -> Float32s:
-        return errors(fold, normal, ends, grid.window, row, head.score)
+        return errors(fold, normal, ends, grid.window, row, signed=head.signed)
 
     def scores(fold: Fold, ends: Ints) -> list[Floats]:
-        return smoothed(
-            score_errors(found(fold, ends), head.score, head.tail, statistics), ends, head.rule
-        )
+        return smoothed(score_errors(found(fold, ends), head.tail, statistics), ends, head.rule)
 
-    statistics = error_statistics(
-        [found(fold, fold.split.validation) for fold in folds], head.score, head.tail
-    )
+    validation = [found(fold, fold.split.validation) for fold in folds]
+    statistics = error_statistics(validation, head.score, head.tail)
     if head.scaled:
         statistics = replace(statistics, scale=np.ones_like(statistics.scale))
     held_out = HeldOut(
-        [stretch for fold in folds for stretch in scores(fold, fold.split.calibration)],
-        head.rule,
-        grid.period / SECOND,
-        grid.window,
-        head.false_alarms_per_day,
-        normal.sensors,
-        head.score,
-        head.thresholds,
-        # No network was fitted on them, so any will do.
-        scores(folds[0], labelled),
+        series=[stretch for fold in folds for stretch in scores(fold, fold.split.calibration)],
+        rule=head.rule,
+        period_s=grid.period / SECOND,
+        window=grid.window,
+        requested=head.false_alarms_per_day,
+        sensors=normal.sensors,
+        score=head.score,
+        settings=head.thresholds,
+        # No fold was fitted on them, so any will do.
+        anomalous=scores(folds[0], folds[0].split.labelled),
     )
-    return Calibrated(statistics, threshold_of(held_out)), held_out.series
-
-
-def _start(series: list[Floats], threshold: Threshold, grid: Grid, head: Head) -> Start | None:
-    asked = head.thresholds
-    if asked.adaptive == "none":
-        return None
-    try:
-        return begin(
-            [scores / threshold.value for scores in series],
-            head.rule.need,
-            head.rule.of,
-            asked.level,
-            head.false_alarms_per_day * grid.period / SECOND / DAY,
-            grid.window,
-            asked.depth(grid.window),
-        )
-    except ValueError as error:
-        raise TrainingError(f"adaptive={asked.adaptive}: {error}") from None
+    return Calibrated(statistics, threshold_of(held_out), held_out)
 
 
 def error_statistics(found: Sequence[Float32s], score: Score, tail: int) -> ErrorStatistics:
     """Normal error per sensor, pooled over the `errors` (windows, L, sensors) of some folds."""
-    is_signed = score == "mahalanobis-signed"
-    squared = [np.square(part) if is_signed else part for part in found]
-    tails = [part[:, -tail:].mean(axis=1, dtype=np.float64) for part in squared]
-    error_scale = np.maximum(np.concatenate(tails).mean(axis=0), LEAST_ERROR)
+    signed = score == "mahalanobis-signed"
+    tails = [np.square(part[:, -tail:]) if signed else part[:, -tail:] for part in found]
+    together = np.concatenate([part.mean(axis=1, dtype=np.float64) for part in tails])
+    error_scale = np.maximum(together.mean(axis=0), LEAST_ERROR)
     if score == "mean-square":
         return ErrorStatistics(error_scale)
     from sklearn import covariance as shrinkage
 
-    every = (
-        np.concatenate([part[:, -1] for part in found]).astype(np.float64)
-        if is_signed
-        else np.sqrt(
-            np.concatenate([part.reshape(-1, part.shape[2]) for part in found]), dtype=np.float64
-        )
-    )
-    mean, deviation = every.mean(axis=0), np.maximum(every.std(axis=0), LEAST_ERROR**0.5)
-    covariance = cast(Floats, shrinkage.ledoit_wolf((every - mean) / deviation)[0])
+    if signed:
+        residuals = np.concatenate([part[:, -1] for part in found]).astype(np.float64)
+    else:
+        every = np.concatenate([part.reshape(-1, part.shape[2]) for part in found])
+        residuals = np.sqrt(every.astype(np.float64))
+    mean, deviation = residuals.mean(axis=0), np.maximum(residuals.std(axis=0), LEAST_ERROR**0.5)
+    covariance = cast(Floats, shrinkage.ledoit_wolf((residuals - mean) / deviation)[0])
     precision = np.linalg.inv(covariance) / np.outer(deviation, deviation)
-    return ErrorStatistics(error_scale, mean, precision)
+    return ErrorStatistics(error_scale, mean, precision, signed)
 
 
 def errors(
-    fold: Fold, normal: NormalFrames, ends: Ints, window: int, row: Ints | int, score: Score
+    fold: Fold,
+    normal: NormalFrames,
+    ends: Ints,
+    window: int,
+    row: Ints | int,
+    *,
+    signed: bool = False,
 ) -> Float32s:
-    """The network's errors on some windows, as a score takes them; row as above.
+    """The network's errors on some windows, shape (windows, L, sensors); row as above.
 
-    Returns:
-        Squared residuals or, for `mahalanobis-signed`, residuals; shape (windows, L, sensors).
+    Args:
+        fold, normal, ends, window, row: which network and which windows.
+        signed: give residuals with their sign, in place of errors.
     """
     frames = scale(normal.values, fold.center[row], fold.spread[row])
     parts = [np.empty((0, window, normal.sensors), np.float32)]
     for start in range(0, len(ends), 1024):
         windows = frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)]
-        made = fold.run(windows)
-        parts.append(windows - made.expected if score == "mahalanobis-signed" else made.error)
+        found = fold.run(windows)
+        parts.append(windows - found.expected if signed else found.error)
     return np.concatenate(parts)
 
 
-def score_errors(found: Float32s, score: Score, tail: int, statistics: ErrorStatistics) -> Floats:
-    """Scores of some `errors` without a threshold, shape (windows,)."""
+def score_errors(found: Float32s, tail: int, statistics: ErrorStatistics) -> Floats:
+    """Scores of some `errors`, without a threshold, shape (windows,)."""
     if statistics.mean is None or statistics.precision is None:
         return mean_square(found, statistics.scale, tail)[0]
     newest = found[:, -1].astype(np.float64)
-    residual = newest if score == "mahalanobis-signed" else np.sqrt(newest)
-    return mahalanobis(residual, statistics.mean, statistics.precision)[0]
+    residuals = newest if statistics.signed else np.sqrt(newest)
+    return mahalanobis(residuals, statistics.mean, statistics.precision)[0]
 
 
 def smoothed(raw: Floats, ends: Ints, rule: Rule) -> list[Floats]:

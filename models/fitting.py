@@ -85,7 +85,7 @@ def fit(
         score=request.score,
         tail=head.tail,
         rule=RuleSpec(**asdict(head.rule)),
-        thresholds=ThresholdsSpec(**asdict(request.thresholds)),
+        thresholds=ThresholdsSpec(**asdict(head.thresholds)),
         calibrations=own.calibrations,
         baseline={} if pca is own else pca.calibrations,
         data=[DataSpec.of(one) for one in recordings],
@@ -144,7 +144,7 @@ def _trained(
             cast(Ensemble, network).settle(units, head.tail)
     head = replace(head, scaled=final.network.scaled)
     held_out = _held_out(the, folds, networks)
-    calibrated = calibrate(held_out, the.frames, the.grid, head, the.labelled)
+    calibrated = calibrate(held_out, the.frames, the.grid, head)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
     return _Trained(folds, final, head, held_out, calibrated, specs)
 
@@ -194,8 +194,8 @@ def _units(the: Plan, folds: list[Fitted], head: Head) -> list[Floats]:
         own = replace(
             head,
             score="mean-square",
-            scaled=members[0].scaled,
             thresholds=ThresholdSettings(),
+            scaled=members[0].scaled,
         )
         held_out = _held_out(the, folds, members)
         found = calibrate_once(held_out, the.frames, the.grid, own, the.frames.row)

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
@@ -35,14 +35,15 @@ RANGES: dict[str, Range] = {
     "adaptive_cap": ("over 1", lambda number: number > 1),
     "adaptive_depth": (f"from 1 to {DEEPEST}", lambda number: 0 < number <= DEEPEST),
 }
-CHOICES: dict[str, Iterable[str]] = {
-    "score": get_args(Score),
-    "threshold": THRESHOLDS,
-    "adaptive": get_args(Adaptive),
-    "activation": get_args(Activation),
-}
 OVER_0: Range = ("over 0", lambda number: number > 0)
 LARGEST = 1e9
+# What a word must be.
+WORDS = {
+    "score": get_args(Score),
+    "activation": get_args(Activation),
+    "threshold": tuple(THRESHOLDS),
+    "adaptive": get_args(Adaptive),
+}
 KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 LISTS: dict[type, str] = {
     int: "a list of whole numbers such as [128,32]",
@@ -114,13 +115,13 @@ def _check_threshold(request: Request, used: set[str]) -> None:
 
 def _value(key: str, text: str, default: object) -> Any:
     """A value of the default's kind; the message of its ValueError says what was wanted."""
-    default = 0.0 if default is None else default
     if isinstance(default, str):
-        if text not in CHOICES[key]:
-            raise ValueError(f"one of {', '.join(CHOICES[key])}")
+        if text not in WORDS[key]:
+            raise ValueError(f"one of {', '.join(WORDS[key])}")
         return text
     wants_list = isinstance(default, tuple)
     kind = type(cast(tuple[object, ...], default)[0]) if wants_list else type(default)
+    kind = float if default is None else kind
     try:
         found: Any = json.loads(text)
     except ValueError:

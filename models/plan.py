@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,6 @@ class Plan:
         ends: frame index of the end of every window that may be trained on.
         left_out: windows left out, by reason.
         rows_left_out: rows of which no frame was made, by reason.
-        labelled: frame index of the end of every complete window that holds an anomalous frame.
     """
 
     grid: Grid
@@ -96,7 +95,6 @@ class Plan:
     left_out: dict[str, int]
     rows_left_out: dict[str, int]
     folds: list[Split]
-    labelled: Ints
 
     @property
     def kept_ratio(self) -> float:
@@ -108,7 +106,7 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
     """Frame the recordings on the grid that is asked for, and split their normal windows.
 
     Raises:
-        TrainingError: if there are too few, or no labels where they are needed.
+        TrainingError: if there are too few, or no labels where the threshold needs them.
         ConditionError: if the running condition names another sensor than the recordings have.
     """
     rows = sum(len(recording.time) for recording in recordings)
@@ -118,7 +116,7 @@ def plan(recordings: Sequence[Recording], request: Request) -> Plan:
     grid = Grid(period, window, request.max_hold, request.max_held, running, request.settle)
     the = plan_on(grid, recordings)
     rule = request.thresholds.threshold
-    if THRESHOLDS[rule].labels and not len(the.labelled):
+    if THRESHOLDS[rule].labels and not len(the.folds[0].labelled):
         raise TrainingError(f"threshold={rule} needs windows labelled anomalous; found none")
     return the
 
@@ -166,16 +164,12 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     many = len({track.asset for track in tracks}) > 1
     frames = _frames(tracks, by_asset=by_asset or many or any(r.has_assets for r in recordings))
     tick = np.concatenate([track.frames.tick for track in tracks])
-    folds = splits(together, tick[together], frames.row[together], window)
+    folds = [
+        replace(split, labelled=np.concatenate(labelled))
+        for split in splits(together, tick[together], frames.row[together], window)
+    ]
     return Plan(
-        grid,
-        tracks,
-        frames,
-        together,
-        left_out,
-        _rows_left_out(recordings, tracks, grid),
-        folds,
-        np.concatenate(labelled),
+        grid, tracks, frames, together, left_out, _rows_left_out(recordings, tracks, grid), folds
     )
 
 

@@ -71,12 +71,12 @@ def recalibrate(
         return {**known, **found, **({DEFAULT: known[DEFAULT]} if normal.assets else {})}
 
     own = held_out(detector.runtime)
-    calibrated = calibrate(own, normal, grid, head, the.labelled, default.threshold.value)
+    calibrated = calibrate(own, normal, grid, head, default.threshold.value)
     baseline = manifest.baseline
     if baseline:
         pca, fleet = held_out(runtime_of(manifest, files)), baseline[DEFAULT].threshold.value
         baseline = renewed(
-            baseline, calibrate(pca, normal, grid, replace(head, scaled=False), the.labelled, fleet)
+            baseline, calibrate(pca, normal, grid, replace(head, scaled=False), fleet)
         )
     changed = manifest.model_copy(
         update={

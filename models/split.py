@@ -1,7 +1,7 @@
 """Normal windows: which serve for what, and the scaling of the frames they cover."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -52,11 +52,13 @@ class Split:
         train: weights and scaling.
         validation: early stopping and error statistics.
         calibration: threshold.
+        labelled: windows labelled anomalous, for the threshold rule that needs them.
     """
 
     train: Ints
     validation: Ints
     calibration: Ints
+    labelled: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def splits(ends: Ints, tick: Ints, row: Ints, window: int) -> list[Split]:

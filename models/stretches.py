@@ -81,8 +81,8 @@ def sample(
         asset = normal.assets[its_row - 1] if its_row else None
         asset, its_row = (asset, its_row) if asset in calibrated else (None, 0)
         one = calibrated[asset]
-        found_errors = errors(fold, normal, ends, grid.window, its_row, head.score)
-        score = score_errors(found_errors, head.score, head.tail, one.statistics)
+        its_errors = errors(fold, normal, ends, grid.window, its_row, signed=head.signed)
+        score = score_errors(its_errors, head.tail, one.statistics)
         values.append(normal.values[ends[0] - grid.window + 1 : ends[-1] + 1])
         raw.append(score / one.threshold.value)
         row.append(known.index(asset))

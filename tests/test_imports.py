@@ -19,9 +19,7 @@ names = [
 ]
 for name in names:
     importlib.import_module(name)
-    brought = {
-        *("torch", "onnx", "scipy", "sklearn", "amqtt", "pyarrow"),
-    } & sys.modules.keys()
+    brought = {"torch", "onnx", "scipy", "sklearn", "amqtt", "pyarrow"} & sys.modules.keys()
     if brought:
         sys.exit(f"importing {name} brought {', '.join(sorted(brought))}")
 """

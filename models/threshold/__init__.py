@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from models.adaptation import Adaptive
+from models.adaptation import Adaptive, Start, begin
+from models.split import TrainingError
 from models.threshold.chi_square import chi_square
 from models.threshold.f_beta import f_beta
 from models.threshold.false_alarms import at_most, count, false_alarms_per_day, poisson_bound
@@ -28,6 +29,7 @@ __all__ = [
     "ThresholdRule",
     "ThresholdSettings",
     "poisson_bound",
+    "start_of",
     "threshold_of",
 ]
 
@@ -82,3 +84,26 @@ def threshold_of(held_out: HeldOut) -> Threshold:
         caution="; ".join(filter(None, (found.caution, doubt))),
         fallback=found.fallback,
     )
+
+
+def start_of(held_out: HeldOut, value: float) -> Start | None:
+    """Where the live threshold starts, if there is to be one, where the trained one is a value.
+
+    Raises:
+        TrainingError: if there are too few excursions to start from.
+    """
+    asked, rule = held_out.settings, held_out.rule
+    if asked.adaptive == "none":
+        return None
+    try:
+        return begin(
+            [scores / value for scores in held_out.series],
+            rule.need,
+            rule.of,
+            asked.level,
+            held_out.requested * held_out.period_s / DAY,
+            held_out.window,
+            asked.depth(held_out.window),
+        )
+    except ValueError as error:
+        raise TrainingError(f"adaptive={asked.adaptive}: {error}") from None

@@ -11,7 +11,7 @@ from models.calibration import (
     smoothed,
 )
 from models.decision import Rule
-from models.detector import Score, scale
+from models.detector import scale
 from models.families.network import Network
 from models.frame import Floats
 from models.runtime import TorchRuntime
@@ -50,12 +50,12 @@ def test_scores_are_smoothed_within_each_unbroken_stretch_in_order_of_frames() -
 def test_errors_are_the_networks_own_on_the_windows_that_end_where_asked() -> None:
     values = numbers()
 
-    found = errors(FOLD, normal(values), np.array([3, 9]), WINDOW, 0, "mean-square")
+    found = errors(FOLD, normal(values), np.array([3, 9]), WINDOW, 0)
 
     scaled = scale(values, CENTER, SPREAD)
     wanted = np.square(np.stack([scaled[0:4], scaled[6:10]]) / 2)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
-    none = errors(FOLD, normal(values), np.empty(0, np.int64), WINDOW, 0, "mean-square")
+    none = errors(FOLD, normal(values), np.empty(0, np.int64), WINDOW, 0)
     assert none.shape == (0, WINDOW, 2)
 
 
@@ -72,7 +72,7 @@ def test_the_error_scale_is_the_mean_square_of_the_newest_frames_of_all_held_out
 
 def test_mahalanobis_statistics_are_those_of_all_frames_absolute_residuals() -> None:
     ends = np.arange(WINDOW - 1, 4000, WINDOW)
-    squares = errors(FOLD, normal(numbers(4000)), ends, WINDOW, 0, "mahalanobis")
+    squares = errors(FOLD, normal(numbers(4000)), ends, WINDOW, 0)
 
     found = error_statistics([squares], "mahalanobis", tail=2)
 
@@ -90,7 +90,7 @@ def test_signed_statistics_are_those_of_the_newest_frames_residuals() -> None:
     ends = np.arange(WINDOW - 1, 4000)
     values = numbers(4000)
 
-    signed = errors(FOLD, normal(values), ends, WINDOW, 0, "mahalanobis-signed")
+    signed = errors(FOLD, normal(values), ends, WINDOW, 0, signed=True)
     found = error_statistics([signed], "mahalanobis-signed", tail=2)
 
     newest = scale(values, CENTER, SPREAD)[ends] / 2
@@ -101,31 +101,26 @@ def test_signed_statistics_are_those_of_the_newest_frames_residuals() -> None:
     np.testing.assert_allclose(
         found.precision, np.linalg.inv(np.cov(newest.T)), rtol=0.05, atol=0.1
     )
-    squares = errors(FOLD, normal(values), ends, WINDOW, 0, "mean-square")
+    squares = errors(FOLD, normal(values), ends, WINDOW, 0)
     plain = error_statistics([squares], "mean-square", tail=2)
     np.testing.assert_allclose(found.scale, plain.scale, rtol=1e-6)
 
 
+RESIDUALS = np.array([1.0, 2.0]), np.eye(2)
+
+
 @pytest.mark.parametrize(
-    ("score", "statistics", "wanted"),
+    ("statistics", "wanted"),
     [
-        ("mean-square", ErrorStatistics(np.array([1.0, 4.0])), 6.5),
-        (
-            "mahalanobis",
-            ErrorStatistics(np.array([1.0, 4.0]), np.array([1.0, 2.0]), np.eye(2)),
-            8.0,
-        ),
-        (
-            "mahalanobis-signed",
-            ErrorStatistics(np.array([1.0, 4.0]), np.array([1.0, 2.0]), np.eye(2)),
-            8.0**2 + 14.0**2,
-        ),
+        (ErrorStatistics(np.array([1.0, 4.0])), 6.5),
+        (ErrorStatistics(np.array([1.0, 4.0]), *RESIDUALS), 8.0),
+        (ErrorStatistics(np.array([1.0, 4.0]), *RESIDUALS, signed=True), 8.0**2 + 14.0**2),
     ],
 )
 def test_a_score_without_threshold_follows_the_statistics_there_are(
-    score: Score, statistics: ErrorStatistics, wanted: float
+    statistics: ErrorStatistics, wanted: float
 ) -> None:
     found = np.zeros((1, WINDOW, 2), np.float32)
     found[0, -1] = [9, 16]
 
-    assert score_errors(found, score, 1, statistics).tolist() == [wanted]
+    assert score_errors(found, 1, statistics).tolist() == [wanted]

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def detector(score: Score = "mean-square") -> Detector:
         expected_per_day=np.array([0.0]),
         bound_per_day=np.array([3.0]),
     )
-    if score == "mahalanobis":
+    if score != "mean-square":
         calibration = replace(
             calibration,
             error_mean=np.array([[0.5, 0.25, 0.0]]),
@@ -93,6 +94,18 @@ def test_mahalanobis_is_the_quadratic_form_of_the_newest_absolute_residuals() ->
     np.testing.assert_allclose(scores.shares, [[1 / 7, 2 / 7, 4 / 7]])
 
 
+def test_signed_mahalanobis_keeps_the_sign_of_the_newest_residuals() -> None:
+    window = np.full((2, WINDOW, SENSORS), 9, np.float32)
+    window[0, -1] = [1.5, 1.25, 2]
+    window[1, -1] = [-1.5, 1.25, 2]
+
+    scores = detector("mahalanobis-signed").score_windows(window)
+
+    # Less the mean: 1, 1, 2, and -2, 1, 2. Terms: 1, 2, 4, and -2 * -5, 1 * 5, 4.
+    assert scores.raw.tolist() == [pytest.approx(7 / 2), pytest.approx(19 / 2)]
+    np.testing.assert_allclose(scores.shares[1], [10 / 19, 5 / 19, 4 / 19])
+
+
 numbers = st.floats(-1e30, 1e30) | st.sampled_from([0.0, 1e-30, 1e300, -1e300])
 
 
@@ -102,7 +115,7 @@ numbers = st.floats(-1e30, 1e30) | st.sampled_from([0.0, 1e-30, 1e300, -1e300])
         st.tuples(st.integers(1, 5), st.just(WINDOW), st.just(SENSORS)),
         elements=numbers,
     ),
-    st.sampled_from(["mean-square", "mahalanobis"]),
+    st.sampled_from(get_args(Score)),
 )
 def test_any_finite_values_give_a_finite_score_and_shares_that_sum_to_1(
     windows: Floats, score: Score
@@ -166,7 +179,7 @@ def cut(numbers: Floats, window: int) -> Floats:
     return np.stack([numbers[end - window : end] for end in range(window, len(numbers), 7)])
 
 
-@pytest.mark.parametrize("score", ["mean-square", "mahalanobis"])
+@pytest.mark.parametrize("score", get_args(Score))
 def test_other_units_change_no_score(score: Score) -> None:
     normal, fresh = values(600), values(200, seed=1)
     fresh[100:] += [0.5, 0, 0]
@@ -185,7 +198,7 @@ def test_other_units_change_no_score(score: Score) -> None:
 
 
 @pytest.mark.parametrize("model", ["pca", "stacked", "lstm"])
-@pytest.mark.parametrize("score", ["mean-square", "mahalanobis"])
+@pytest.mark.parametrize("score", get_args(Score))
 def test_constant_and_doubled_sensors_train_and_score_finitely(model: str, score: Score) -> None:
     def widened(numbers: Floats) -> Floats:
         constant = np.full(len(numbers), 7.0)

@@ -88,7 +88,7 @@ def taken(frames: NormalFrames, split: Split, window: int) -> Stretches | None:
         lambda windows: Outputs(np.zeros_like(windows), np.square(windows)), 0 * ones, ones, split
     )
     grid, head = Grid(SECOND, window), Head("mean-square", window, Rule(), 0.1, ThresholdSettings())
-    calibrated = calibrate([fold], frames, grid, head, np.empty(0, np.int64))
+    calibrated = calibrate([fold], frames, grid, head)
     return sample([fold], frames, grid, head, calibrated)
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.decision import Rule
+from models.adaptation import Adaptation, Start
+from models.decision import Decision, Rule
 from models.detector import Detector
 from models.frame import FOREVER, NEVER, SECOND, Coverage, grown
 from monitor import pipeline as module
@@ -420,15 +421,19 @@ def arrays_of(part: object) -> dict[str, np.ndarray]:
     return {name: one for name, one in found.items() if isinstance(one, np.ndarray)}
 
 
-def test_memory_of_an_asset_is_constant() -> None:
-    pipeline = Pipeline(
-        "s", 2, table(*(f"p{n}" for n in range(32))), {None: detector(["x", "y"])}, 0, RULES
-    )
+DSPOT = Adaptation(2, 2.0, 20, (Start(0.1, (0.2,) * 10, 100.0, 0.01, 0.3),))
+
+
+@pytest.mark.parametrize("adaptation", [None, DSPOT])
+def test_memory_of_an_asset_is_constant(adaptation: Adaptation | None) -> None:
+    judge = replace(detector(["x", "y"]), adaptation=adaptation)
+    pipeline = Pipeline("s", 2, table(*(f"p{n}" for n in range(32))), {None: judge}, 0, RULES)
     group = pipeline.groups[0]
 
     def held() -> int:
         framer = group.framer
-        parts = (pipeline.board, framer, framer.ticks, group.ring, group.decision)
+        parts = [pipeline.board, framer, framer.ticks, group.ring, group.decision]
+        parts += [group.decision.adapter.state] if group.decision.adapter else []
         return sum(array.nbytes for part in parts for array in arrays_of(part).values())
 
     promised = pipeline.bytes_per_asset
@@ -443,6 +448,24 @@ def test_memory_of_an_asset_is_constant() -> None:
         assert len(group.alerts.lives) <= 32
     assert sizes == {32 * promised}
     assert pipeline.bytes_per_asset == promised
+
+
+def test_a_live_threshold_moves_the_published_score_as_it_does_offline() -> None:
+    judge = replace(detector(window=1), adaptation=DSPOT)
+    numbers = np.random.default_rng(0).exponential(0.3, 300)
+    pipeline = Pipeline("s", 1, table("p0"), {None: judge}, 0, RULES)
+
+    live: list[float] = []
+    for second, number in enumerate(numbers):
+        pipeline.step(readings([(0, second, [number])]), TODAY + (second + 1) * SECOND)
+        live.append(float(pipeline.board.score[0]))
+
+    frame = np.arange(300)
+    decision = Decision(judge.rule, DSPOT)
+    offline = decision.step(0 * frame, frame, numbers, frame < 0).score
+    fixed = Decision(judge.rule).step(0 * frame, frame, numbers, frame < 0).score
+    np.testing.assert_allclose(live[1:], offline[:-1], rtol=1e-6)
+    assert np.abs(offline / fixed - 1).max() > 0.1
 
 
 def test_whoever_reads_along_finds_a_row_for_every_state(monkeypatch: pytest.MonkeyPatch) -> None:
