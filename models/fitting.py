@@ -99,7 +99,7 @@ def fit(
             kept_ratio=round(the.kept_ratio, 6),
             folds=len(own.folds),
             validation_loss=_mean_loss(own.folds),
-            pca_validation_loss=_mean_loss(pca.folds),
+            pca_validation_loss=None if own.final.network.in_nats else _mean_loss(pca.folds),
         ),
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},

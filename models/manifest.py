@@ -187,7 +187,7 @@ class TrainingSpec(_Strict):
     kept_ratio: float
     folds: Count
     validation_loss: float
-    pca_validation_loss: float
+    pca_validation_loss: float | None  # None where it has another unit than the network's
 
 
 # A detector that does not tell these from normal windows is refused; other probes are reported.

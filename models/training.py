@@ -125,8 +125,7 @@ def _descend(
         descent.advance()
         if checkpoint:
             checkpoint.write(descent.state_dict())
-        if descent.epoch > 0:
-            on_epoch(descent.epoch)
+        on_epoch(max(0, descent.epoch))
     if not descent.best_epoch:
         raise TrainingError(
             "training diverged: the validation loss was never finite; a lower --set lr may help"

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 Activation = Literal["selu", "relu"]
 Scheme = Literal["lecun", "glorot"]
+ACTIVATIONS = {"selu": functional.selu, "relu": functional.relu}
 
 
 class DenseAutoencoder(nn.Module):
@@ -29,7 +30,7 @@ class DenseAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         layers = list(pairwise(widths))
-        self.activation = functional.selu if activation == "selu" else functional.relu
+        self.activation = ACTIVATIONS[activation]
         self.encoder_weights = nn.ParameterList(torch.zeros(slim, wide) for wide, slim in layers)
         self.encoder_biases = nn.ParameterList(torch.zeros(slim) for _, slim in layers)
         # Empty if tied: one matrix, one Parameter, stored once.

@@ -5,7 +5,7 @@ Audibert et al., USAD: UnSupervised Anomaly Detection on Multivariate Time Serie
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import Parameter, functional
+from torch.nn import Parameter
 
 from models.families.dense import chain, draw_weights
 from models.families.network import Network
@@ -17,12 +17,14 @@ WIDEST = 256, 128
 class Usad(Network):
     """W1 = AE1(W), W2 = AE2(W) and W3 = AE2(AE1(W)) of a window W with d = L*m cells.
 
-    Encoder d → d/2 → d/4 → code with ReLU, two mirrored decoders with a sigmoid at the end. The
-    window is scaled to [0, 1] by each sensor's least and greatest training value and clipped for
-    the encoder; errors are against the window as it is, in the units it came in.
+    Encoder d → d/2 → d/4 → code with ReLU in between, two mirrored decoders with a sigmoid at the
+    end. The window is scaled to [0, 1] by each sensor's least and greatest training value and
+    clipped for the encoder; errors are against the window as it is, in the units it came in. Two
+    things differ from the paper, for the little data of one machine: the code has no ReLU, of which
+    units would die, and the encoder sees [0, 1] as [-1, 1].
 
     Args:
-        code: most latent units; never more than d/8.
+        code: most latent units; never more than d/4.
         alpha: share of (W - W1)^2 in the error, the rest is (W - W3)^2; less is more sensitive.
         cap: most that n grows to. The paper has no such bound, but where W3 is near W2, AE2 is paid
             for rebuilding badly as soon as n is over 2, and does.
@@ -35,9 +37,8 @@ class Usad(Network):
         self.alpha = alpha
         self.cap = cap
         cells = window * sensors
-        limits = (*WIDEST, code)
-        slim = (max(1, min(cells >> halved, most)) for halved, most in enumerate(limits, 1))
-        widths = (cells, *slim)
+        limits = zip((2, 4, 4), (*WIDEST, code), strict=True)
+        widths = (cells, *(max(1, min(cells // share, most)) for share, most in limits))
         self.encoder = chain(widths, nn.ReLU)
         self.decoders = nn.ModuleList(chain(widths[::-1], nn.ReLU) for _ in range(2))
         self.low: Tensor
@@ -65,7 +66,7 @@ class Usad(Network):
 
     def encode(self, flat: Tensor) -> Tensor:
         """The code (N, code) of windows in [0, 1], flat (N, d)."""
-        return functional.relu(self.encoder(flat))
+        return self.encoder(2 * flat - 1)
 
     def objectives(self) -> list[list[Parameter]]:
         """AE1's and AE2's weights: both own the encoder."""

@@ -34,6 +34,7 @@ class VariationalAutoencoder(Network):
     """
 
     scaled = True
+    in_nats = True
 
     def __init__(
         self,

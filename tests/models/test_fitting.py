@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from models.evaluation import score_recordings
 from models.families import FAMILIES
 from models.fitting import save
 from models.frame import SECOND
-from models.options import with_options
+from models.options import CHOICES, with_options
 from models.packing import Fit
 from models.plan import Request, plan
 from models.recording import Recording
@@ -236,6 +237,11 @@ def test_long_data_are_split_once_and_the_network_is_the_one_that_was_judged() -
         ("stride=0", "wanted over 0"),
         ("epoch_windows=0.5", "wanted a whole number"),
         ("clip_norm=0", "wanted over 0"),
+        ("mask=1", "wanted 0 or more and under 1"),
+        ("layerwise=-1", "wanted 0 or more"),
+        ("tied=1", "wanted true or false"),
+        ("tied=yes", "wanted true or false"),
+        ("activation=tanh", "wanted one of selu, relu"),
         ('hidden=["a"]', "wanted a list of whole numbers"),
         ("hidden=64", "wanted a list of whole numbers"),
         ("hidden=[64, 1.5]", "wanted a list of whole numbers"),
@@ -281,6 +287,35 @@ def test_settings_reach_training_score_and_family() -> None:
         "denoise": 0.0,
     }
     assert with_options(Request(model="lstm"), ["hidden=8"]).parameters == {"hidden": 8}
+
+
+def test_every_option_of_the_stacked_autoencoder_comes_back_from_the_bundle(tmp_path: Path) -> None:
+    asked = with_options(
+        request("stacked", window=8, epochs=1),
+        ["tied=true", "activation=relu", "mask=0.2", "denoise=0", "layerwise=1", "hidden=[6,2]"],
+    )
+
+    folder = write_to(tmp_path / "plant", fitted([recording(values(400))], asked))
+
+    assert bundle.verify(folder)[0].parameters == {
+        "tied": True,
+        "activation": "relu",
+        "mask": 0.2,
+        "denoise": 0.0,
+        "layerwise": 1,
+        "hidden": (6, 2),
+    }
+
+
+def test_every_word_that_a_family_takes_is_one_of_a_known_few() -> None:
+    words = {
+        name
+        for family in FAMILIES.values()
+        for name, parameter in inspect.signature(family).parameters.items()
+        if isinstance(parameter.default, str)
+    }
+
+    assert words <= set(CHOICES)
 
 
 def test_recordings_are_framed_apart_and_pooled(tmp_path: Path) -> None:

@@ -408,6 +408,7 @@ def test_whatever_is_hostile_is_refused_though_every_hash_is_right(
         ("lstm", {"hidden": -1}, "are not those of lstm"),
         ("lstm", {"hidden": "64"}, "are not those of lstm"),
         ("stacked", {"hidden": [10**9] * 64}, "are not those of stacked"),
+        ("stacked", {"activation": "tanh"}, "are not those of stacked"),
         ("ensemble", {"members": ["lstm"] * 64}, "are not those of ensemble"),
         ("ensemble", {"members": ["ensemble"]}, "a list of 1 to 64 of"),
         ("ensemble", {"members": 3}, "are not those of ensemble"),

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,10 @@ def test_a_layer_rebuilds_its_own_input_with_an_activation_unless_it_is_the_oute
     assert inner.min() == 0
 
 
+def quiet(done: int, most: int) -> None:
+    """Progress that nobody watches."""
+
+
 def trained_epochs(
     monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> tuple[list[dict[str, Tensor]], StackedAutoencoder]:
@@ -158,7 +163,7 @@ def trained_epochs(
     monkeypatch.setitem(training.FAMILIES, "watched", Watched)
     numbers, ends = values(300), np.arange(7, 300)
     split, settings = Split(ends[:180], ends[200:], ends[200:]), Settings(epochs=2, lr=1e-2)
-    fitted = train("watched", options, normal(numbers), 8, split, settings, lambda done, most: None)
+    fitted = train("watched", options, normal(numbers), 8, split, settings, quiet)
     assert isinstance(fitted.network, StackedAutoencoder)
     return seen, fitted.network
 
@@ -198,6 +203,27 @@ def test_greedy_training_gives_a_better_start_than_chance(monkeypatch: pytest.Mo
         return net(given)[1].mean().item()
 
     assert error(seen[20]) < 0.5 * error(seen[0])
+
+
+def test_training_that_is_killed_between_two_layers_goes_on_with_the_second(tmp_path: Path) -> None:
+    numbers, ends = normal(values(300)), np.arange(7, 300)
+    split, settings = Split(ends[:180], ends[200:], ends[200:]), Settings(epochs=2)
+    arguments = ("stacked", {"hidden": (10, 4), "layerwise": 2}, numbers, 8, split, settings)
+    left = iter(range(3))
+
+    def killed(done: int, most: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    whole = train(*arguments, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, killed, checkpoint=tmp_path / "fold")
+    seen: list[int] = []
+    resumed = train(*arguments, lambda done, most: seen.append(done), checkpoint=tmp_path / "fold")
+
+    assert seen == [1, 2]
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weight)
 
 
 @pytest.mark.parametrize("options", [{"denoise": 0.3}, {"denoise": 0.0, "mask": 0.4}])

@@ -91,7 +91,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, script: Sequence[float], patience:
     monkeypatch.setattr(Scripted, "script", script)
     monkeypatch.setitem(FAMILIES, "scripted", Scripted)
     numbers, split = halves()
-    settings = Settings(epochs=len(script), patience=patience)
+    settings = Settings(epochs=len(script) - Scripted.pretraining, patience=patience)
     return trained("scripted", settings, split, numbers)
 
 
@@ -109,6 +109,18 @@ def test_training_stops_after_patience_epochs_without_a_better_loss(
     fitted = scripted(monkeypatch, [5, 3, 4, 4, 4, 0], patience=3)
 
     assert (fitted.epochs, fitted.validation_loss) == ((2,), pytest.approx(3))
+
+
+def test_epochs_of_pretraining_come_first_and_are_never_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Scripted, "pretraining", 2)
+
+    fitted = scripted(monkeypatch, [0, 0, 5, 3, 4], patience=1)
+
+    assert (fitted.epochs, fitted.validation_loss) == ((2,), pytest.approx(3))
+    assert fitted.network.state_dict()["seen"].item() == pytest.approx(4)
+    assert fitted.network.epoch == 3
 
 
 def test_training_that_diverges_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Generator, Tensor
 
-from models.descent import gather
+from models.descent import gather, validation_loss
 from models.detector import scale
 from models.families.vae import LEAST_NOISE, MOST_NOISE, WARM_UP, VariationalAutoencoder
 from models.frame import Floats
 from models.plan import Settings
+from models.report import losses
 from models.split import Split
 from models.training import train
-from tests.models.plant import normal
+from tests.models.plant import fitted, normal, recording, request, values
 
 WINDOW = 8
 
@@ -147,6 +148,10 @@ def test_a_collapsed_posterior_has_no_active_unit() -> None:
     assert net.active_units(given) == 0
 
 
+def quiet(done: int, most: int) -> None:
+    """Progress that nobody watches."""
+
+
 def two_noises(rows: int) -> Floats:
     """A quiet sensor (noise 0.05) and a loud one (noise 1) that follow one load (rows, 2)."""
     load = np.sin(np.arange(rows) / 1.5)
@@ -163,11 +168,11 @@ def test_a_step_of_4_sigma_in_a_quiet_sensor_is_found_which_the_squared_error_mi
 
     def aucs(model: str) -> tuple[float, float]:
         """Of the network's own error, and of the squared residual."""
-        fitted = train(model, {}, normal(numbers), window, split, settings, lambda done, most: None)
-        frames = torch.from_numpy(scale(numbers, fitted.center[0], fitted.spread[0]))
+        found = train(model, {}, normal(numbers), window, split, settings, quiet)
+        frames = torch.from_numpy(scale(numbers, found.center[0], found.spread[0]))
         given = gather(frames, np.r_[usual, strange], window)
         with torch.no_grad():
-            expected, error = fitted.network(given)
+            expected, error = found.network(given)
         strangeness = np.r_[0 * usual, 0 * strange + 1]
         own, squared = (
             float(roc_auc_score(strangeness, cells.mean((1, 2)).numpy()))
@@ -181,5 +186,24 @@ def test_a_step_of_4_sigma_in_a_quiet_sensor_is_found_which_the_squared_error_mi
     assert aucs("pca")[1] < 0.8
 
 
-def test_its_errors_are_in_nats_and_not_scaled_again() -> None:
-    assert network().scaled
+def test_its_errors_are_in_nats_and_neither_scaled_again_nor_compared_with_squares() -> None:
+    manifest = fitted([recording(values(400))], request("vae", window=8)).manifest
+
+    assert manifest.calibrations["default"].error_scale == [1, 1, 1]
+    assert manifest.training.pca_validation_loss is None
+    assert " nats (" in losses(manifest)
+
+
+def test_epochs_are_compared_by_their_likelihood_though_the_zero_of_the_error_moves() -> None:
+    net = network()
+    given = windows(20)
+    frames, ends = given.flatten(0, 1), np.arange(WINDOW - 1, 20 * WINDOW, WINDOW)
+    mean, log_deviation = net.encode(given)
+    codes = mean[:, None] + log_deviation.exp()[:, None] * net.draws
+    centre, above = net.decode(codes)
+    normal = torch.distributions.Normal(centre, (net.least + above).exp())
+    likelihood = normal.log_prob(given.flatten(1)[:, None]).mean().item()
+
+    loss = validation_loss(net, frames, ends)
+
+    assert loss + 0.5 * math.log(2 * math.pi) == pytest.approx(-likelihood, rel=1e-5)
