@@ -53,7 +53,6 @@ DEFINITIONS: Final = {
     "affiliation_f1": "their harmonic mean",
     "rows_seen_in_training": "rows of these files that the bundle was trained or calibrated on",
 }
-ALARM_FIGURES = tuple(DEFINITIONS)[:5]
 
 
 @dataclass(frozen=True, slots=True)

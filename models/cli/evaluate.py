@@ -86,7 +86,8 @@ def _check_page(out: Path) -> None:
     try:
         import models.page.evaluation as _  # noqa: F401
     except ModuleNotFoundError as error:
-        raise Stop(f"{NEEDS_PICTURES} ({error.name} is missing)", 69) from None
+        missing = (error.name or "").partition(".")[0]
+        raise Stop(f"{NEEDS_PICTURES} ({missing} is missing)", 69) from None
     if out.suffix != ".html":
         raise Stop(f"--report {out}: wanted a name that ends in .html", 2)
     with writing(out):

@@ -94,6 +94,12 @@ def ones(*shape: int) -> Float32s:
     return np.ones(shape, np.float32)
 
 
+def test_components_are_stored_row_by_row_however_they_lie_in_memory() -> None:
+    turned = np.arange(48, dtype=np.float32).reshape(2, 24).T
+
+    np.testing.assert_array_equal(arrays.load(stored(ones(24), turned))["components"], turned)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

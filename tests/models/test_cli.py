@@ -171,6 +171,43 @@ def test_evaluate_without_labels_gives_the_alarm_figures_and_counts_rows_seen(
     assert "50 of these rows were trained or calibrated on" in told
 
 
+def test_evaluate_writes_a_page_beside_what_it_prints_and_replaces_its_own(
+    run: Run, pristine: Path, faulty: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "pages" / "plant.html"
+
+    told = run("evaluate", pristine, faulty, "--report", page)
+    first = page.read_text()
+    page.write_text(first + "old")
+    as_json = run("evaluate", pristine, faulty, "--json", "--report", page)
+
+    assert told.out.endswith(f"{page}: written\n")
+    assert json.loads(as_json.out)["pooled"]["event_recall"] == 1
+    assert page.read_text() == first
+    assert "Finds 1 of 1 event" in first
+    assert [one.name for one in page.parent.iterdir()] == [page.name]
+
+
+def test_a_page_that_could_not_be_written_is_refused_before_the_work(
+    run: Run, faulty: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.html"
+    other.write_text("<p>somebody else's</p>")
+    nowhere = tmp_path / "no bundle"
+
+    named = run("evaluate", nowhere, faulty, "--report", tmp_path / "page.txt")
+    taken = run("evaluate", nowhere, faulty, "--report", other)
+    inside_a_file = run("evaluate", nowhere, faulty, "--report", faulty / "page.html")
+    a_folder = tmp_path / "folder.html"
+    a_folder.mkdir()
+
+    assert (named.code, taken.code, inside_a_file.code) == (2, 73, 73)
+    assert "page.txt: wanted a name that ends in .html" in named.err
+    assert "other.html: cannot be written (exists, and is no page of sensor-trainer)" in taken.err
+    assert run("evaluate", nowhere, faulty, "--report", a_folder).code == 73
+    assert other.read_text() == "<p>somebody else's</p>"
+
+
 def test_inspect_gives_the_manifest_as_json(run: Run, pristine: Path) -> None:
     shown = json.loads(run("inspect", pristine, "--json").out)
 
@@ -574,6 +611,27 @@ main()
     assert (audited.code, json.loads(audited.out)["refused"]) == (0, None)
 
 
+def test_without_the_drawing_libraries_only_the_page_is_missing(
+    pristine: Path, faulty: Path, tmp_path: Path
+) -> None:
+    without = """
+import sys
+sys.modules["matplotlib"] = None
+from models.cli import main
+main()
+"""
+    page = python(without, "evaluate", pristine, faulty, "--report", tmp_path / "page.html")
+    table = python(without, "evaluate", pristine, faulty)
+
+    assert (page.code, page.out) == (69, "")
+    assert page.err == (
+        'sensor-trainer: --report draws pictures: pip install "sensor-monitor[train]" '
+        "(matplotlib is missing)\n"
+    )
+    assert (table.code, table.err) == (0, "")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -> None:
     code = r"""
 import sys
@@ -585,7 +643,7 @@ for command in (
         app([*command, *([] if command == ["--version"] else ["--help"])])
     except SystemExit as left:
         assert not left.code
-print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
+print(sorted({"torch", "sklearn", "onnx", "scipy", "matplotlib", "jinja2"} & sys.modules.keys()))
 """
     done = python(code)
 

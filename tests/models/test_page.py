@@ -133,6 +133,7 @@ def test_events_and_false_alarms_are_listed_with_what_became_of_them(pristine: P
         ("missed", "missed"),
     ]
     assert [row.kind for row in false.rows] == ["false"]
+    assert false.rows[0].start == "2026-09-21 14:15:22"
     assert events.rows[0].start == "2026-09-21 14:14:20"
     assert [row.length for row in events.rows] == ["20\N{NO-BREAK SPACE}s", "3\N{NO-BREAK SPACE}s"]
     assert events.rows[0].sensors.startswith("flow ")
@@ -148,7 +149,9 @@ def test_a_finding_knows_its_peak_its_opening_and_its_sensors(pristine: Path) ->
     assert one.at == 60 + raw[60:80].argmax()
     assert one.opened == 62
     assert one.strongest[0] == 1
-    assert one.shares.sum() == pytest.approx(1)
+    # Of the frames in alert, not of the two before it opened.
+    weighted = found.tracks[0].shares[62:80] * raw[62:80, None]
+    assert one.shares == pytest.approx(weighted.sum(axis=0) / raw[62:80].sum())
 
 
 def test_the_strangest_windows_are_the_peaks_then_the_openings_no_file_taking_all(
