@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Calibrated, Fold, Head, calibrate, calibrate_once, calibration_specs
+from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.families.ensemble import Ensemble
@@ -32,7 +32,6 @@ from models.plan import Plan, Request
 from models.recording import Recording
 from models.runtime import TorchRuntime
 from models.split import Split
-from models.stretches import sample
 from models.threshold import ThresholdSettings
 from models.training import Fitted, Progress, train, train_folds
 
@@ -104,9 +103,8 @@ def fit(
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
     )
-    stretches = sample(own.held_out, the.frames, grid, own.head, own.calibrated)
     baseline = None if pca is own else pca.final.network
-    return pack(manifest, own.final.network, baseline, the, stretches, progress)
+    return pack(manifest, own.final.network, baseline, the, own.held_out, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,7 @@ class _Trained:
 
     folds: list[Fitted]
     final: Fitted
-    head: Head
     held_out: list[Fold]
-    calibrated: dict[str | None, Calibrated]
     calibrations: dict[str, CalibrationSpec]
 
 
@@ -146,7 +142,7 @@ def _trained(
     held_out = _held_out(the, folds, networks)
     calibrated = calibrate(held_out, the.frames, the.grid, head, the.labelled)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
-    return _Trained(folds, final, head, held_out, calibrated, specs)
+    return _Trained(folds, final, held_out, specs)
 
 
 def fingerprint_of(recordings: Sequence[Recording], request: Request, the: Plan) -> str:

@@ -11,6 +11,7 @@ import typer
 from rich.progress import TaskID
 
 from models import bundle
+from models.audit_card import unaudited
 from models.cli.common import (
     NEEDS_TRAINING,
     Assets,
@@ -218,11 +219,6 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
         typer.echo(line)
     if words := caution(manifest):
         typer.echo(f"warning: {words}", err=True)
-    audit = manifest.audit
-    if audit is None:
-        typer.echo(
-            "warning: not audited: no two stretches of the normal data are unbroken", err=True
-        )
-    elif audit.refused:
-        typer.echo(f"warning: the audit refuses it: {audit.refused}", err=True)
+    if warning := unaudited(manifest):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")
