@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.manifest import REQUIRED_PROBES, AuditSpec, FaultSpec, Manifest
+from models.page.words import duration
 
 
 def audit_card(manifest: Manifest) -> Iterator[str | Table]:
@@ -79,11 +80,3 @@ def _found(fault: FaultSpec | None) -> str:
         return "not found"
     some = "" if fault.found == fault.of else f" ({fault.found} of {fault.of})"
     return duration(fault.delay_s) + some
-
-
-def duration(seconds: float) -> str:
-    """A time in the largest unit of which there are at least two."""
-    for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.2g} {name}"
-    return f"{seconds:.3g} s"

@@ -14,6 +14,7 @@ import pytest
 
 from models import bundle
 from models.cli import main
+from models.page.words import duration
 from tests.models.plant import values, write_csv
 
 ROOT = Path(__file__).parents[2]
@@ -191,7 +192,7 @@ def test_audit_shows_probes_and_the_smallest_step_of_each_sensor(run: Run, prist
         line = next(line for line in told.out.splitlines() if one["sensor"] in line)
         assert f" {one['smallest_step']:.3g} " in line
         assert f" {one['in_spreads']:.2g} " in line
-        assert f" {one['drift']['delay_s']:g} s " in line
+        assert f" {duration(one['drift']['delay_s'])} " in line
     assert told.out in shown.out
 
 

@@ -16,7 +16,6 @@ from models.plan import Request, plan
 from models.runtime import OnnxRuntime, Outputs
 from models.split import NormalFrames, Split
 from models.stretches import MOST_BYTES, Stretches, sample, stored
-from models.threshold import ThresholdSettings
 from tests.models.plant import fitted, normal, recording, request, values
 
 
