@@ -1,7 +1,8 @@
 """Several families on the same windows of the same data, beside the window PCA."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from models import bundle
 from models.detector import Detector
 from models.fitting import baseline_of, fit
 from models.golden import proof
-from models.judgement import Judgement, judge
-from models.manifest import DEFAULT
+from models.judgement import Average, Summary, judge
+from models.manifest import DEFAULT, AuditSpec, ThresholdSpec
 from models.packing import Fit
 from models.plan import Plan, Request
 from models.recording import Recording
@@ -22,6 +23,7 @@ BASELINE = "pca"
 # What decides where there are labels, and what is shown beside it.
 DECIDES = "vus_pr"
 FIGURES = (DECIDES, "auc_pr", "event_f1", "detection_delay_s", "false_alarms_per_day")
+MARGIN = 0.1  # of a step, which is found to within 7 %
 TIMED = 5  # batches, of which the fastest counts
 
 
@@ -33,13 +35,15 @@ class Entry:
         done: the fit.
         seconds: it took to train, calibrate and audit.
         microseconds: ONNX Runtime takes to score a window, in batches of MICRO_BATCH.
-        judged: on labelled recordings, with the gain over the baseline; None without labels.
+        judged: on recordings with labels; None without.
+        gain: the same minus the baseline's figures, paired by file.
     """
 
     done: Fit
     seconds: float
     microseconds: float
-    judged: Judgement | None
+    judged: Summary | None = None
+    gain: Average | None = None
 
     @property
     def bytes(self) -> int:
@@ -52,35 +56,40 @@ class Entry:
         return self.done.manifest.training.validation_loss
 
     @property
-    def steps(self) -> list[float]:
-        """The smallest step found in each sensor, in spreads; infinite where none is."""
-        audit = self.done.manifest.audit
-        sizes = [one.in_spreads for one in audit.sensors] if audit else []
-        return [np.inf if size is None else size for size in sizes]
+    def threshold(self) -> ThresholdSpec:
+        """Of all assets together."""
+        return self.done.manifest.calibrations[DEFAULT].threshold
+
+    @property
+    def audit(self) -> AuditSpec | None:
+        """The audit, if there was one."""
+        return self.done.manifest.audit
 
     @property
     def is_refused(self) -> bool:
         """Whether the audit found an identity map."""
-        audit = self.done.manifest.audit
-        return audit is not None and audit.refused is not None
+        return self.audit is not None and self.audit.refused is not None
+
+    @property
+    def steps(self) -> list[float]:
+        """The smallest step found in each sensor, in spreads; infinite where none is."""
+        sizes = [one.in_spreads for one in self.audit.sensors] if self.audit else []
+        return [np.inf if size is None else size for size in sizes]
 
     def figure(self, key: str) -> float | None:
         """A figure of the judgement."""
-        return self.judged.own.headline(key) if self.judged else None
+        return self.judged.headline(key) if self.judged else None
 
     def as_json(self) -> dict[str, Any]:
         """What `compare --json` prints of it."""
-        threshold = self.done.manifest.calibrations[DEFAULT].threshold
-        audit = self.done.manifest.audit
+        audit = self.audit
         return {
             "validation_loss": self.loss,
             "judged": {key: self.figure(key) for key in FIGURES} if self.judged else None,
-            "expected_per_day": threshold.expected_per_day,
-            "bound_per_day": threshold.bound_per_day,
+            "expected_per_day": self.threshold.expected_per_day,
+            "bound_per_day": self.threshold.bound_per_day,
             "refused": audit.refused if audit else None,
-            "smallest_step": {one.sensor: one.smallest_step for one in audit.sensors}
-            if audit
-            else None,
+            "smallest_step": audit and {one.sensor: one.smallest_step for one in audit.sensors},
             "train_s": self.seconds,
             "score_us": self.microseconds,
             "bytes": self.bytes,
@@ -117,12 +126,13 @@ def compare(
         seconds = clock() - start
         detector = detector_of(done)
         baseline = baseline or detector
-        judged = None
+        timed = microseconds(detector, proof(done.files[bundle.GOLDEN])[0], clock)
+        entry = Entry(done, seconds, timed)
         if labelled:
             seen = [(one.sha256, one.selection) for one in done.manifest.data]
-            judged = judge(detector, baseline, labelled, seen, _stage(own, "scoring"))
-        timed = microseconds(detector, proof(done.files[bundle.GOLDEN])[0], clock)
-        found[request.model] = Entry(done, seconds, timed, judged)
+            judged = judge(detector, baseline, labelled, seen, partial(own, "scoring"))
+            entry = replace(entry, judged=judged.own, gain=judged.gain)
+        found[request.model] = entry
         start = clock()
     return found
 
@@ -146,45 +156,71 @@ def microseconds(detector: Detector, windows: np.ndarray, clock: Callable[[], fl
     return min(taken) / MICRO_BATCH * 1e6
 
 
-def best_of(entries: dict[str, Entry]) -> tuple[str, str]:
-    """The family to take, and why in words.
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What decides between families.
 
-    A network is taken only where it beats the baseline: by labels where there are some, else by
-    how well it rebuilds normal windows it has not seen; and not if the audit refuses it.
+    Args:
+        figure: its name.
+        of: the figure of a family.
+        better: what a family with a better one does.
+        sign: 1 where more is better, -1 where less is.
+        margin: share by which a network must be better to be taken.
     """
-    pca = entries[BASELINE]
-    fit_ones = {n: one for n, one in entries.items() if not one.is_refused or n == BASELINE}
-    refused = [name for name in entries if name not in fit_ones]
-    left_out = f" ({', '.join(refused)}: refused by the audit)" if refused else ""
-    against = pca.figure(DECIDES)
-    if against is not None:
-        best = max(fit_ones, key=lambda name: fit_ones[name].figure(DECIDES) or 0.0)
-        value = fit_ones[best].figure(DECIDES)
-        if value is None or value <= against:
-            return BASELINE, f"no network finds more than pca: take it{left_out}"
-        why = f"{best} finds more than pca: {DECIDES} {value:.3f} against {against:.3f}{left_out}"
-        judged = fit_ones[best].judged
-        interval = judged.gain.interval[DECIDES] if judged and judged.gain else None
-        if interval and interval[0] <= 0:
-            return BASELINE, (
-                f"{why}; over the files the difference lies within [{interval[0]:.3f}, "
-                f"{interval[1]:.3f}], which is no proof: take pca"
-            )
-        return best, f"{why}: take it"
-    best = min(fit_ones, key=lambda name: fit_ones[name].loss)
-    if fit_ones[best].loss >= pca.loss:
-        return BASELINE, (
-            f"no network rebuilds unseen normal windows better than pca: take it{left_out}"
+
+    figure: str
+    of: Callable[[Entry], float]
+    better: str
+    sign: int = -1
+    margin: float = 0.0
+
+
+def criterion_of(entries: Iterable[Entry]) -> Criterion:
+    """Labels where there are some, else the smallest steps, else the error on unseen windows."""
+    if all(one.figure(DECIDES) is not None for one in entries):
+        return Criterion(
+            DECIDES, lambda one: one.figure(DECIDES) or 0.0, "finds the labelled events better", 1
         )
-    return best, (
-        f"{best} rebuilds unseen normal windows best: loss {fit_ones[best].loss:.4g} against pca's "
-        f"{pca.loss:.4g}{left_out}; whether it finds more, recordings with labels can tell (--test)"
-    )
+    if all(one.steps for one in entries):
+        return Criterion(
+            "spreads in the median sensor",
+            lambda one: quantile(one.steps, 0.5),
+            "finds smaller steps",
+            margin=MARGIN,
+        )
+    return Criterion("loss", lambda one: one.loss, "rebuilds unseen normal windows better")
+
+
+def best_of(entries: dict[str, Entry]) -> tuple[str | None, str]:
+    """The family to take, if any, and why in words.
+
+    A network is taken only where it beats the baseline, and none that the audit refuses.
+    """
+    able = {name: one for name, one in entries.items() if not one.is_refused}
+    if not able:
+        return None, "the audit refuses every one of them: take none"
+    by = criterion_of(entries.values())
+    best = max(able, key=lambda name: by.sign * by.of(able[name]))
+    if BASELINE not in able:
+        return best, f"the audit refuses pca; of the others take {best}"
+    own, baseline = by.of(able[best]), by.of(able[BASELINE])
+    if by.sign * own <= by.sign * baseline * (1 + by.sign * by.margin):
+        return BASELINE, f"no network {by.better} than pca ({baseline:.3g} {by.figure}): take pca"
+    why = f"{best} {by.better} than pca ({own:.3g} against {baseline:.3g} {by.figure})"
+    gain = able[best].gain
+    interval = gain.interval[DECIDES] if gain else None
+    if interval and interval[0] <= 0:
+        return BASELINE, (
+            f"{why}, but over these files the difference lies in [{interval[0]:.3g}, "
+            f"{interval[1]:.3g}]: no proof, so take pca"
+        )
+    return best, f"{why}: take {best}"
+
+
+def quantile(steps: Sequence[float], share: float) -> float:
+    """Of some steps that may be infinite: one of them."""
+    return float(np.quantile(steps, share, method="higher"))
 
 
 def _of(model: str, progress: Progress) -> Progress:
     return lambda stage, done, most: progress(f"{model}: {stage}", done, most)
-
-
-def _stage(progress: Progress, name: str) -> Callable[[int, int], None]:
-    return lambda done, most: progress(name, done, most)

@@ -12,7 +12,6 @@ import typer
 from models import bundle
 from models.audit_card import unaudited
 from models.cli.common import (
-    NEEDS_TRAINING,
     Assets,
     End,
     Exclude,
@@ -22,8 +21,6 @@ from models.cli.common import (
     Start,
     Stop,
     check_free,
-    check_range,
-    duration_of,
     names_of,
     progress_bar,
     read_data,
@@ -131,11 +128,10 @@ def fit(
             typer.echo(f"{out}: is made of this already, and left as it is")
             return
         check_free(out, force=force)
-        with progress_bar() as bar:
-            with writing(checkpoints):
-                done = fitting.fit(
-                    recordings, request, the, out.name, time.time_ns(), stages_of(bar), checkpoints
-                )
+        with progress_bar() as bar, writing(checkpoints):
+            done = fitting.fit(
+                recordings, request, the, out.name, time.time_ns(), stages_of(bar), checkpoints
+            )
     except TrainingError as error:
         raise Stop(str(error), 65) from None
     except ConditionError as error:
