@@ -580,7 +580,8 @@ def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -
 import sys
 from models.cli import app
 for command in (
-    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["inspect"], ["--version"]),
+    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["compare"], ["inspect"]),
+    ["--version"],
 ):
     try:
         app([*command, *([] if command == ["--version"] else ["--help"])])
@@ -592,7 +593,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy"} & sys.modules.keys()))
 
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
-    assert done.out.count("Example: sensor-trainer") == 7
+    assert done.out.count("Example: sensor-trainer") == 8
     assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 
