@@ -1,5 +1,6 @@
 """What people read of an audit: sentences and tables."""
 
+import math
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -23,7 +24,7 @@ def audit_card(manifest: Manifest) -> Iterator[str | Table]:
             else ""
         )
     )
-    probes = Table("windows made of normal ones", "AUC", "by the score")
+    probes = Table("windows made of normal ones", "AUC", "by their score")
     for name, probe in audit.probes.items():
         probes.add_row(name.replace("-", " "), f"{probe.auc:.3f}", probe.verdict)
     yield probes
@@ -49,13 +50,30 @@ def unaudited(manifest: Manifest) -> str | None:
     return f"the audit refuses it: {refused}" if refused else None
 
 
+def audited(manifest: Manifest) -> str | None:
+    """What the audit found, in one line; None where there is something to warn of instead."""
+    if unaudited(manifest) or manifest.audit is None:
+        return None
+    sizes = sorted(one.in_spreads or math.inf for one in manifest.audit.sensors)
+    if not sizes:
+        return "audited: no identity map"
+    median, worst = sizes[len(sizes) // 2], sizes[-1]
+    return (
+        f"audited: no identity map; the smallest step that is found is {median:.2g} spreads in the "
+        f"median sensor, {worst:.2g} in the worst"
+    )
+
+
 def _faults(manifest: Manifest, audit: AuditSpec) -> Iterator[str | Table]:
     if audit.alarmed:
         yield f"{audit.alarmed} of the stretches are in alert without a fault, and left out below"
     if not audit.sensors:
         return
     units = {sensor.name: sensor.unit for sensor in manifest.sensors}
-    table = Table("sensor", "smallest step", "in spreads", "found after", "drift", "stuck", "swap")
+    table = Table()
+    table.add_column("sensor", no_wrap=True)
+    for name in ("smallest step", "spreads", "after", "drift", "stuck", "swap"):
+        table.add_column(name)
     for one in audit.sensors:
         size = "none" if one.smallest_step is None else f"{one.smallest_step:.3g}"
         table.add_row(
@@ -66,9 +84,9 @@ def _faults(manifest: Manifest, audit: AuditSpec) -> Iterator[str | Table]:
         )
     yield table
     yield (
-        "the smallest step is found in nine of ten stretches; drift, by two spreads in "
-        f"{duration(audit.followed_s)}, stuck and exchanged with the sensor most like it: how long "
-        "until it is found"
+        "the smallest step is found in nine of ten stretches, the rest as often as said, in the "
+        f"time given; drift: by two spreads in {duration(audit.followed_s)}; stuck: at the last "
+        "value; swap: with the sensor most like it"
     )
 
 
@@ -77,6 +95,6 @@ def _found(fault: FaultSpec | None) -> str:
     if fault is None:
         return "n/a"
     if fault.delay_s is None:
-        return "not found"
-    some = "" if fault.found == fault.of else f" ({fault.found} of {fault.of})"
+        return "never"
+    some = "" if fault.found == fault.of else f" ({fault.found}/{fault.of})"
     return duration(fault.delay_s) + some

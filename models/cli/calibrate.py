@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from models import bundle
-from models.audit_card import unaudited
+from models.audit_card import audited, unaudited
 from models.cli.common import (
     Assets,
     BundleFolder,
@@ -95,6 +95,8 @@ def calibrate(
         typer.echo(promise(name, written))
     if words := caution(written, renewed):
         typer.echo(f"warning: {words}", err=True)
+    if line := audited(written):
+        typer.echo(line)
     if warning := unaudited(written):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: {written.model}, digest {written.digest[:16]}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from models import bundle
-from models.audit_card import unaudited
+from models.audit_card import audited, unaudited
 from models.cli.common import (
     Assets,
     End,
@@ -178,6 +178,8 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
         typer.echo(line)
     if words := caution(manifest):
         typer.echo(f"warning: {words}", err=True)
+    if line := audited(manifest):
+        typer.echo(line)
     if warning := unaudited(manifest):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

@@ -71,6 +71,7 @@ def test_a_machine_is_learnt_scored_judged_and_shown(
     shown = run("inspect", folder)
 
     assert [done.code for done in (fitted, scored, judged, shown)] == [0, 0, 0, 0]
+    assert "audited: no identity map; the smallest step that is found is 0." in fitted.out
     assert "windows of 8 frames of 1 s: 393 kept (100.0%)" in fitted.out
     assert "validation loss" in fitted.out
     assert "with 95 % confidence" in fitted.out
@@ -206,6 +207,7 @@ def test_a_bundle_that_copies_what_it_is_given_is_refused_with_1_and_fit_warns_o
 
     assert fit.code == 0
     assert "warning: the audit refuses it: it rebuilds 9" in fit.err
+    assert "audited" not in fit.out
     assert (told.code, as_json.code) == (1, 1)
     assert "refused: it rebuilds 9" in told.out
     assert "of white noise (wanted under 90%)" in json.loads(as_json.out)["refused"]
