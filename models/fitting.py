@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Calibrated, Fold, Head, calibrate, calibrate_once, calibration_specs
+from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.families.ensemble import Ensemble
@@ -32,7 +32,6 @@ from models.plan import Plan, Request
 from models.recording import Recording
 from models.runtime import TorchRuntime
 from models.split import Split
-from models.stretches import sample
 from models.threshold import ThresholdSettings
 from models.training import Fitted, Progress, train, train_folds
 
@@ -45,6 +44,7 @@ def fit(
     now: int,
     progress: Progress,
     checkpoints: Path | None = None,
+    pca: "Trained | None" = None,
 ) -> Fit:
     """Train, calibrate on windows the network did not fit, and export.
 
@@ -56,19 +56,12 @@ def fit(
         now: the bundle's time of creation, nanoseconds.
         progress: called while networks train and while the last one is audited.
         checkpoints: a folder for what a fit that is cut short has trained.
+        pca: the baseline of the same request and plan, if there is one already.
     """
-    torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     grid, settings = the.grid, request.training
-    head = Head(
-        request.score,
-        min(request.tail, grid.window),
-        Rule(),
-        request.false_alarms_per_day,
-        request.thresholds,
-    )
-    own = pca = _trained(request, the, head, progress, checkpoints)
-    if request.model != "pca" or request.parameters:
-        pca = _trained(replace(request, model="pca", parameters={}), the, head, progress, None)
+    plain = request.model == "pca" and not request.parameters
+    own = pca if plain and pca else _trained(request, the, progress, checkpoints)
+    pca = own if plain else pca or baseline_of(request, the, progress)
     manifest = Manifest(
         schema_version=1,
         created=datetime.fromtimestamp(now // SECOND, UTC),
@@ -83,9 +76,9 @@ def fit(
         running=request.running,
         settle_ns=request.settle,
         score=request.score,
-        tail=head.tail,
-        rule=RuleSpec(**asdict(head.rule)),
-        thresholds=ThresholdsSpec(**asdict(head.thresholds)),
+        tail=own.head.tail,
+        rule=RuleSpec(**asdict(own.head.rule)),
+        thresholds=ThresholdsSpec(**asdict(own.head.thresholds)),
         calibrations=own.calibrations,
         baseline={} if pca is own else pca.calibrations,
         data=[DataSpec.of(one) for one in recordings],
@@ -104,27 +97,36 @@ def fit(
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
     )
-    stretches = sample(own.held_out, the.frames, grid, own.head, own.calibrated)
     baseline = None if pca is own else pca.final.network
-    return pack(manifest, own.final.network, baseline, the, stretches, progress)
+    return pack(manifest, own.final.network, baseline, the, own.held_out, progress)
 
 
 @dataclass(frozen=True, slots=True)
-class _Trained:
+class Trained:
     """A family after training: the folds, the network of the bundle and its calibrations."""
 
     folds: list[Fitted]
     final: Fitted
     head: Head
     held_out: list[Fold]
-    calibrated: dict[str | None, Calibrated]
     calibrations: dict[str, CalibrationSpec]
 
 
-def _trained(
-    request: Request, the: Plan, head: Head, progress: Progress, checkpoints: Path | None
-) -> _Trained:
+def baseline_of(request: Request, the: Plan, progress: Progress) -> Trained:
+    """The window PCA that a network has to beat, on the same windows."""
+    return _trained(replace(request, model="pca", parameters={}), the, progress, None)
+
+
+def _trained(request: Request, the: Plan, progress: Progress, checkpoints: Path | None) -> Trained:
+    torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     settings, workers = request.training, request.workers
+    head = Head(
+        request.score,
+        min(request.tail, the.grid.window),
+        Rule(),
+        request.false_alarms_per_day,
+        request.thresholds,
+    )
     folds = train_folds(
         request.model,
         request.parameters,
@@ -146,7 +148,7 @@ def _trained(
     held_out = _held_out(the, folds, networks)
     calibrated = calibrate(held_out, the.frames, the.grid, head)
     specs = calibration_specs(calibrated, the.frames, final.center, final.spread)
-    return _Trained(folds, final, head, held_out, calibrated, specs)
+    return Trained(folds, final, head, held_out, specs)
 
 
 def fingerprint_of(recordings: Sequence[Recording], request: Request, the: Plan) -> str:

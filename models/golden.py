@@ -38,3 +38,9 @@ def stored(given: Floats, raw: Floats, sample: Stretches | None) -> bytes:
     if sample is not None:
         found |= {"normal": sample.values, "normal_raw": sample.raw, "normal_row": sample.row}
     return arrays.save(found)
+
+
+def proof(golden: bytes) -> tuple[Floats, Floats]:
+    """The windows and scores in a verified `golden.safetensors`."""
+    found = arrays.load(golden)
+    return found["windows"], found["raw"]

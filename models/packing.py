@@ -2,18 +2,21 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from safetensors import torch as tensors
 
 from models import baseline, bundle, golden
 from models.audit import audit
+from models.calibration import Fold
 from models.families.network import Network
 from models.manifest import Manifest
 from models.plan import Plan
 from models.runtime import OUTPUTS, OnnxRuntime, TorchRuntime
-from models.stretches import Stretches
+from models.stretches import sample
 from models.training import Progress
 
 
@@ -30,7 +33,7 @@ def pack(
     network: Network,
     pca: Network | None,
     the: Plan,
-    sample: Stretches | None,
+    held_out: Sequence[Fold],
     progress: Progress,
 ) -> Fit:
     """Export, choose golden windows, prove that both runtimes score them alike, and audit.
@@ -40,7 +43,7 @@ def pack(
         network: of the bundle.
         pca: its baseline, a window PCA; None where the network is one.
         the: the plan.
-        sample: held-out normal data for the audit, if there are some.
+        held_out: windows for the audit, with networks that have not seen them.
         progress: called while it is audited.
     """
     model = export(network)
@@ -52,18 +55,19 @@ def pack(
     detector = bundle.detector_of(manifest, onnx)
     found = detector.score_windows(detector.scale(windows)).raw
     bundle.check_golden(found, reference, "torch and ONNX Runtime differ")
+    stretches = sample(detector, held_out, the.frames)
     files = {
         bundle.WEIGHTS: tensors.save(
             {name: weight.contiguous() for name, weight in network.state_dict().items()}
         ),
         bundle.NETWORK: model,
-        bundle.GOLDEN: golden.stored(windows, reference, sample),
+        bundle.GOLDEN: golden.stored(windows, reference, stretches),
     }
     if pca is not None:
         weights = {name: weight.numpy() for name, weight in pca.state_dict().items()}
         files[bundle.BASELINE] = baseline.stored(weights["mean"], weights["components"])
-    if sample is not None:
-        seen = audit(detector, sample, lambda done, most: progress("audit", done, most))
+    if stretches is not None:
+        seen = audit(detector, stretches, partial(progress, "audit"))
         manifest = manifest.model_copy(update={"audit": seen})
     return Fit(manifest, files)
 

@@ -1,10 +1,10 @@
 """`calibrate`: a bundle with other scaling, error statistics and thresholds; the same weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from models import bundle, golden
+from models import bundle, golden, stretches
 from models.audit import audit
 from models.baseline import runtime_of
 from models.calibration import Calibrated, Fold, Head, calibrate, calibration_specs
@@ -16,7 +16,6 @@ from models.plan import Plan
 from models.recording import Recording
 from models.runtime import Runtime
 from models.split import scalings
-from models.stretches import sample
 from models.threshold import ThresholdSettings
 
 
@@ -29,6 +28,7 @@ def recalibrate(
     name: str,
     now: int,
     false_alarms_per_day: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, most: None,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Calibrate a bundle's network on recordings of normal operation.
 
@@ -44,6 +44,7 @@ def recalibrate(
         name: of the new bundle.
         now: its time of creation, nanoseconds.
         false_alarms_per_day: wanted, per asset; None = as the bundle's default.
+        progress: called while the bundle is audited anew.
 
     Returns:
         Manifest and files of the new bundle.
@@ -87,13 +88,17 @@ def recalibrate(
             "calibration_data": [DataSpec.of(one) for one in recordings],
         }
     )
-    if not normal.assets:
-        # What the bundle is proved and audited with is in the units of its default.
-        windows = golden.windows(the, manifest.training.seed)
-        proof = golden.scored(changed, detector.runtime, windows)
-        stretches = sample(own, normal, grid, head, calibrated)
-        files = {**files, bundle.GOLDEN: golden.stored(*proof, stretches)}
-        judge = bundle.detector_of(changed, detector.runtime)
-        seen = None if stretches is None else audit(judge, stretches, lambda done, most: None)
+    judged = bundle.detector_of(changed, detector.runtime)
+    audited = stretches.stored(files[bundle.GOLDEN])
+    renewed_rows = {judged.calibration.row_of(asset) for asset in normal.assets}
+    if not normal.assets or (audited and not renewed_rows.isdisjoint(audited.row.tolist())):
+        # What the bundle was audited with is no longer scored as it was.
+        audited = stretches.sample(judged, own, normal)
+        seen = None if audited is None else audit(judged, audited, progress)
         changed = changed.model_copy(update={"audit": seen})
+        proof = golden.proof(files[bundle.GOLDEN])
+        if not normal.assets:
+            windows = golden.windows(the, manifest.training.seed)
+            proof = golden.scored(changed, detector.runtime, windows)
+        files = {**files, bundle.GOLDEN: golden.stored(*proof, audited)}
     return changed, {name: data for name, data in files.items() if name != bundle.MANIFEST}

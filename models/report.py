@@ -7,10 +7,11 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from models.audit_card import audit_card
 from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
-from models.manifest import DEFAULT, REQUIRED_PROBES, AuditSpec, FaultSpec, Manifest
+from models.manifest import DEFAULT, Manifest
 
 if TYPE_CHECKING:
     from models.plan import Plan
@@ -57,79 +58,6 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
     for one in manifest.data:
         files.add_row(escape(one.file), f"{one.rows[0]}:{one.rows[1]}", escape(one.sha256[:16]))
     yield files
-
-
-def audit_card(manifest: Manifest) -> Iterator[str | Table]:
-    """What the audit found, if there was one."""
-    audit = manifest.audit
-    if audit is None:
-        yield "not audited: the bundle holds no sample of held-out normal data"
-        return
-    yield (
-        f"audited on {audit.stretches} stretches of held-out normal data"
-        + (
-            ": scores of their windows are the folds', the network has since seen them too"
-            if manifest.training.folds > 1
-            else ""
-        )
-    )
-    probes = Table("windows made of normal ones", "AUC", "by the score")
-    for name, probe in audit.probes.items():
-        probes.add_row(name.replace("-", " "), f"{probe.auc:.3f}", probe.verdict)
-    yield probes
-    yield (
-        f"rebuilds {audit.rebuilt_normal:.0%} of normal windows and {audit.rebuilt_noise:.0%} of "
-        "white noise"
-    )
-    if audit.refused:
-        yield f"[bold]refused[/bold]: {audit.refused}"
-    elif all(audit.probes[name].verdict == "not applicable" for name in REQUIRED_PROBES):
-        yield (
-            "neither white noise nor exchanged sensors differ enough from these normal data to say "
-            "whether it is an identity map"
-        )
-    yield from _faults(manifest, audit)
-
-
-def _faults(manifest: Manifest, audit: AuditSpec) -> Iterator[str | Table]:
-    if audit.alarmed:
-        yield f"{audit.alarmed} of the stretches are in alert without a fault, and left out below"
-    if not audit.sensors:
-        return
-    units = {sensor.name: sensor.unit for sensor in manifest.sensors}
-    table = Table("sensor", "smallest step", "in spreads", "found after", "drift", "stuck", "swap")
-    for one in audit.sensors:
-        size = "none" if one.smallest_step is None else f"{one.smallest_step:.3g}"
-        table.add_row(
-            escape(one.sensor),
-            escape(" ".join(filter(None, (size, units[one.sensor])))),
-            "" if one.in_spreads is None else f"{one.in_spreads:.2g}",
-            *(_found(fault) for fault in (one.step, one.drift, one.stuck, one.swap)),
-        )
-    yield table
-    yield (
-        "the smallest step is found in nine of ten stretches; drift, by two spreads in "
-        f"{duration(audit.followed_s)}, stuck and exchanged with the sensor most like it: how long "
-        "until it is found"
-    )
-
-
-def _found(fault: FaultSpec | None) -> str:
-    """How long a fault takes to be found, and in how many stretches it is, if not in all."""
-    if fault is None:
-        return "n/a"
-    if fault.delay_s is None:
-        return "not found"
-    some = "" if fault.found == fault.of else f" ({fault.found} of {fault.of})"
-    return duration(fault.delay_s) + some
-
-
-def duration(seconds: float) -> str:
-    """A time in the largest unit of which there are at least two."""
-    for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.2g} {name}"
-    return f"{seconds:.3g} s"
 
 
 def judgement(found: Judgement) -> Iterator[str | Table]:

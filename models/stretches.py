@@ -1,14 +1,15 @@
 """Stretches of held-out normal frames: the sample a bundle carries, of which its audit is made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from safetensors import numpy as tensors
 
-from models.calibration import Calibrated, Fold, Head, errors, score_errors
+from models.calibration import Fold
 from models.decision import Rule
-from models.frame import Floats, Grid, Ints
+from models.detector import Detector, scale
+from models.frame import Floats, Ints
 from models.split import NormalFrames
 
 MOST_STRETCHES, FEWEST_STRETCHES = 8, 2
@@ -45,23 +46,23 @@ def lead(rule: Rule) -> int:
     return rule.smooth + rule.of - 1
 
 
-def sample(
-    folds: Sequence[Fold],
-    normal: NormalFrames,
-    grid: Grid,
-    head: Head,
-    calibrated: Mapping[str | None, Calibrated],
-) -> Stretches | None:
+def sample(detector: Detector, folds: Sequence[Fold], normal: NormalFrames) -> Stretches | None:
     """Some stretches of the windows that set the threshold, spread over all of them.
 
     A stretch has room for a fault of two windows' length; where the data are too broken for that,
     of a half or a quarter of it. None where not even two such stretches are whole.
+
+    Args:
+        detector: for the calibrations.
+        folds: networks and what they have not seen.
+        normal: the frames.
     """
-    fault = min(max(2 * grid.window, SHORTEST_FAULT), LONGEST_FAULT)
+    length = detector.grid.window
+    fault = min(max(2 * length, SHORTEST_FAULT), LONGEST_FAULT)
     found: list[tuple[Fold, Ints]] = []
     windows = 0
     for part in (1, 2, 4):
-        windows = lead(head.rule) + fault // part
+        windows = lead(detector.rule) + fault // part
         found = [
             (fold, block) for fold in folds for block in _blocks(fold.split.calibration, windows)
         ]
@@ -69,24 +70,26 @@ def sample(
             break
     if len(found) < FEWEST_STRETCHES:
         return None
-    size = (windows + grid.window - 1) * normal.sensors * np.dtype(np.float64).itemsize
+    size = (windows + length - 1) * normal.sensors * np.dtype(np.float64).itemsize
     most = max(FEWEST_STRETCHES, min(MOST_STRETCHES, MOST_BYTES // size))
     chosen: Ints = np.unique(np.linspace(0, len(found) - 1, most).astype(np.int64))
-    known = [None, *(asset for asset in normal.assets if asset in calibrated)]
     values: list[Floats] = []
     raw: list[Floats] = []
-    row: list[int] = []
+    rows: list[int] = []
     for fold, ends in (found[int(index)] for index in chosen):
-        its_row = int(normal.row[ends[0]])
-        asset = normal.assets[its_row - 1] if its_row else None
-        asset, its_row = (asset, its_row) if asset in calibrated else (None, 0)
-        one = calibrated[asset]
-        its_errors = errors(fold, normal, ends, grid.window, its_row, signed=head.signed)
-        score = score_errors(its_errors, head.tail, one.statistics)
-        values.append(normal.values[ends[0] - grid.window + 1 : ends[-1] + 1])
-        raw.append(score / one.threshold.value)
-        row.append(known.index(asset))
-    return Stretches(np.stack(values), np.stack(raw), np.array(row))
+        asset = ("", *normal.assets)[int(normal.row[ends[0]])]
+        row = detector.calibration.row_of(asset)
+        scaling = int(normal.row[ends[0]]) if row else 0
+        stretch = normal.values[ends[0] - length + 1 : ends[-1] + 1]
+        frames = scale(stretch, fold.center[scaling], fold.spread[scaling])
+        values.append(stretch)
+        raw.append(
+            replace(detector, runtime=fold.run)
+            .score_windows(frames[np.arange(windows)[:, None] + np.arange(length)], row)
+            .raw
+        )
+        rows.append(row)
+    return Stretches(np.stack(values), np.stack(raw), np.array(rows))
 
 
 def _blocks(ends: Ints, windows: int) -> list[Ints]:

@@ -11,6 +11,7 @@ from models.bundle import BundleError
 from models.cli.audit import audit
 from models.cli.calibrate import calibrate
 from models.cli.common import Stop
+from models.cli.compare import compare
 from models.cli.evaluate import evaluate
 from models.cli.fit import fit
 from models.cli.inspect import inspect
@@ -28,6 +29,7 @@ app.command()(calibrate)
 app.command()(score)
 _figures = "\n".join(f"{key}: {text}." for key, text in DEFINITIONS.items())
 app.command(epilog=f"{INTRODUCTION}\n\n{_figures}")(evaluate)
+app.command()(compare)
 app.command()(audit)
 app.command()(inspect)
 

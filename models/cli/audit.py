@@ -5,8 +5,8 @@ from rich.console import Console
 
 from models import bundle
 from models.audit import audit as probe
+from models.audit_card import audit_card
 from models.cli.common import BundleFolder, Json, Stop, progress_bar
-from models.report import audit_card
 from models.stretches import stored
 
 

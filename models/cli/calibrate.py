@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from models import bundle
+from models.audit_card import audited, unaudited
 from models.cli.common import (
     Assets,
     BundleFolder,
@@ -21,6 +22,7 @@ from models.cli.common import (
     Stop,
     check_free,
     check_range,
+    progress_bar,
     read_data,
     selection_of,
     writing,
@@ -70,16 +72,19 @@ def calibrate(
     recordings = read_data(data, detector.sensors, ignore, selection)
     try:
         the = plan_on(detector.grid, recordings, by_asset=asset is not None)
-        changed, files = recalibrate(
-            manifest,
-            files,
-            detector,
-            recordings,
-            the,
-            out.name,
-            time.time_ns(),
-            false_alarms_per_day,
-        )
+        with progress_bar() as bar:
+            task = bar.add_task("audit", total=None)
+            changed, files = recalibrate(
+                manifest,
+                files,
+                detector,
+                recordings,
+                the,
+                out.name,
+                time.time_ns(),
+                false_alarms_per_day,
+                lambda done, most: bar.update(task, completed=done, total=most),
+            )
     except TrainingError as error:
         raise Stop(str(error), 65) from None
     with writing(out):
@@ -90,4 +95,8 @@ def calibrate(
         typer.echo(promise(name, written))
     if words := caution(written, renewed):
         typer.echo(f"warning: {words}", err=True)
+    if line := audited(written):
+        typer.echo(line)
+    if warning := unaudited(written):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: {written.model}, digest {written.digest[:16]}")

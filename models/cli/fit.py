@@ -8,11 +8,10 @@ from textwrap import indent
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
 
 from models import bundle
+from models.audit_card import audited, unaudited
 from models.cli.common import (
-    NEEDS_TRAINING,
     Assets,
     End,
     Exclude,
@@ -22,20 +21,29 @@ from models.cli.common import (
     Start,
     Stop,
     check_free,
-    check_range,
-    duration_of,
     names_of,
     progress_bar,
     read_data,
     selection_of,
     writing,
 )
-from models.frame import SECOND
+from models.cli.request import (
+    FalseAlarms,
+    Period,
+    Running,
+    Seed,
+    Sensors,
+    Settings,
+    Settle,
+    Window,
+    request_of,
+    stages_of,
+)
 from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
-from models.manifest import LONGEST_PERIOD, LONGEST_WINDOW, Manifest
+from models.manifest import Manifest
 from models.report import caution, losses, plan_line, promises
-from models.running import ConditionError, check_syntax
+from models.running import ConditionError
 
 
 def fit(
@@ -48,47 +56,24 @@ def fit(
         typer.Option(help="A train.toml of many bundles, instead of DATA, --out and the rest."),
     ] = None,
     model: Annotated[str, typer.Option(help="A family, from pca to ensemble.")] = "lstm",
-    sensors: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Columns to use; default all.")
-    ] = None,
-    period: Annotated[
-        float | None, typer.Option(help="Seconds between frames; default the usual step.")
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            max=LONGEST_WINDOW,
-            help="Frames in a window; default min(64, rows // 16), at least 8.",
-        ),
-    ] = None,
-    false_alarms_per_day: Annotated[float, typer.Option(help="Target for each asset.")] = 0.1,
-    running: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXPR", help="When the machine runs, e.g. 'current > 0.2 and valve != 0'."
-        ),
-    ] = None,
-    settle: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Left out after each start, e.g. 30s or 5m; default 0."),
-    ] = None,
+    sensors: Sensors = None,
+    period: Period = None,
+    window: Window = None,
+    false_alarms_per_day: FalseAlarms = 0.1,
+    running: Running = None,
+    settle: Settle = None,
     rows: Rows = None,
     start: Start = None,
     end: End = None,
     assets: Assets = None,
     exclude: Exclude = None,
     ignore: Ignore = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Of weights, batches and noise.")
-    ] = 0,
+    seed: Seed = 0,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Folds, or bundles, trained at once; default one per core."),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting.")
-    ] = None,
+    settings: Settings = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
     ] = False,
@@ -115,40 +100,23 @@ def fit(
         return
     if not data or out is None:
         raise Stop(f"{'--out' if data else 'DATA'}: is missing; wanted DATA and --out", 2)
-    check_range("--period", period, 1e-6, LONGEST_PERIOD / SECOND)
-    check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
-    if settle is not None and running is None:
-        raise Stop(f"--settle {settle}: wanted --running as well, to know when it starts", 2)
-    if running is not None:
-        try:
-            check_syntax(running)
-        except ConditionError as error:
-            raise Stop(f"--running {running!r}: {error}", 2) from None
-    try:
-        from models import fitting
-        from models.checkpoint import folder_of
-        from models.families import FAMILIES
-        from models.options import with_options
-        from models.plan import Request, Settings, plan
-        from models.split import TrainingError
-    except ModuleNotFoundError as error:
-        raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
-    if model not in FAMILIES:
-        raise Stop(f"--model {model}: wanted one of {', '.join(FAMILIES)}", 2)
-    request = Request(
-        model=model,
-        period=None if period is None else round(period * SECOND),
+    request = request_of(
+        "--model",
+        model,
+        period=period,
         window=window,
-        running=running,
-        settle=0 if settle is None else duration_of("--settle", settle, LONGEST_PERIOD),
         false_alarms_per_day=false_alarms_per_day,
+        running=running,
+        settle=settle,
+        seed=seed,
         workers=workers,
-        training=Settings(seed=seed),
+        settings=settings,
     )
-    try:
-        request = with_options(request, settings or [])
-    except ValueError as error:
-        raise Stop(str(error), 2) from None
+    from models import fitting
+    from models.checkpoint import folder_of
+    from models.plan import plan
+    from models.split import TrainingError
+
     selection = selection_of(rows, start, end, assets, exclude)
     check_free(out, force=force or skip_done)
     checkpoints = folder_of(out)
@@ -160,18 +128,10 @@ def fit(
             typer.echo(f"{out}: is made of this already, and left as it is")
             return
         check_free(out, force=force)
-        with progress_bar() as bar:
-            stages: dict[str, TaskID] = {}
-
-            def show(stage: str, done: int, most: int) -> None:
-                if stage not in stages:
-                    stages[stage] = bar.add_task(stage, total=most)
-                bar.update(stages[stage], completed=done)
-
-            with writing(checkpoints):
-                done = fitting.fit(
-                    recordings, request, the, out.name, time.time_ns(), show, checkpoints
-                )
+        with progress_bar() as bar, writing(checkpoints):
+            done = fitting.fit(
+                recordings, request, the, out.name, time.time_ns(), stages_of(bar), checkpoints
+            )
     except TrainingError as error:
         raise Stop(str(error), 65) from None
     except ConditionError as error:
@@ -218,11 +178,8 @@ def _print_fit(manifest: Manifest, out: Path) -> None:
         typer.echo(line)
     if words := caution(manifest):
         typer.echo(f"warning: {words}", err=True)
-    audit = manifest.audit
-    if audit is None:
-        typer.echo(
-            "warning: not audited: no two stretches of the normal data are unbroken", err=True
-        )
-    elif audit.refused:
-        typer.echo(f"warning: the audit refuses it: {audit.refused}", err=True)
+    if line := audited(manifest):
+        typer.echo(line)
+    if warning := unaudited(manifest):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: {manifest.model}, digest {manifest.digest[:16]}")

@@ -49,7 +49,13 @@ def learnt(model: str, *pairs: str, noise: float = 0.1, epochs: int = 12) -> Aud
     return audited(fitted([recording(machine(400, noise=noise), names=NAMES)], asked))
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("transformer", "usad") else [])
+        for name in FAMILIES
+    ],
+)
 def test_every_family_tells_every_required_probe_and_finds_every_step(model: str) -> None:
     found = learnt(model)
 

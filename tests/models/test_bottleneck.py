@@ -108,6 +108,5 @@ def test_trained_on_a_machine_it_rebuilds_the_machine_and_not_white_noise(
     noise = torch.randn(usual.shape, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         of_usual, of_noise = (fitted.network(one)[1].mean().item() for one in (usual, noise))
-    print(of_usual, of_noise)
     assert of_usual < 0.15
     assert of_noise > 0.7

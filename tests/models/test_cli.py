@@ -14,6 +14,7 @@ import pytest
 
 from models import bundle
 from models.cli import main
+from models.page.words import duration
 from tests.models.plant import values, write_csv
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,7 @@ def test_a_machine_is_learnt_scored_judged_and_shown(
     shown = run("inspect", folder)
 
     assert [done.code for done in (fitted, scored, judged, shown)] == [0, 0, 0, 0]
+    assert "audited: no identity map; the smallest step that is found is 0." in fitted.out
     assert "windows of 8 frames of 1 s: 393 kept (100.0%)" in fitted.out
     assert "validation loss" in fitted.out
     assert "with 95 % confidence" in fitted.out
@@ -228,7 +230,7 @@ def test_audit_shows_probes_and_the_smallest_step_of_each_sensor(run: Run, prist
         line = next(line for line in told.out.splitlines() if one["sensor"] in line)
         assert f" {one['smallest_step']:.3g} " in line
         assert f" {one['in_spreads']:.2g} " in line
-        assert f" {one['drift']['delay_s']:g} s " in line
+        assert f" {duration(one['drift']['delay_s'])} " in line
     assert told.out in shown.out
 
 
@@ -242,6 +244,7 @@ def test_a_bundle_that_copies_what_it_is_given_is_refused_with_1_and_fit_warns_o
 
     assert fit.code == 0
     assert "warning: the audit refuses it: it rebuilds 9" in fit.err
+    assert "audited" not in fit.out
     assert (told.code, as_json.code) == (1, 1)
     assert "refused: it rebuilds 9" in told.out
     assert "of white noise (wanted under 90%)" in json.loads(as_json.out)["refused"]
@@ -637,7 +640,8 @@ def test_help_is_there_for_every_command_with_an_example_and_brings_no_torch() -
 import sys
 from models.cli import app
 for command in (
-    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["inspect"], ["--version"]),
+    *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["compare"], ["inspect"]),
+    ["--version"],
 ):
     try:
         app([*command, *([] if command == ["--version"] else ["--help"])])
@@ -649,7 +653,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy", "matplotlib", "jinja2"} & sys
 
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
-    assert done.out.count("Example: sensor-trainer") == 7
+    assert done.out.count("Example: sensor-trainer") == 8
     assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 

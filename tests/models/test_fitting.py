@@ -12,7 +12,7 @@ from models.evaluation import score_recordings
 from models.families import FAMILIES
 from models.fitting import save
 from models.frame import SECOND
-from models.options import CHOICES, with_options
+from models.options import WORDS, with_options
 from models.packing import Fit
 from models.plan import Request, plan
 from models.recording import Recording
@@ -315,7 +315,7 @@ def test_every_word_that_a_family_takes_is_one_of_a_known_few() -> None:
         if isinstance(parameter.default, str)
     }
 
-    assert words <= set(CHOICES)
+    assert words <= set(WORDS)
 
 
 def test_recordings_are_framed_apart_and_pooled(tmp_path: Path) -> None:

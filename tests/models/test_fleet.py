@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models import bundle
+from models.audit import audit
 from models.evaluation import score_recordings
 from models.frame import Floats
 from models.manifest import DEFAULT
@@ -15,6 +16,7 @@ from models.plan import plan_on
 from models.recalibration import recalibrate
 from models.recording import Recording
 from models.split import TrainingError
+from models.stretches import stored
 from tests.models.plant import START, fitted, recording, request, values, written
 
 SCALES = {"p1": 1.0, "p2": 10.0, "p3": 0.1}
@@ -113,6 +115,7 @@ def test_calibrating_adds_an_asset_and_leaves_all_else_bit_equal(
         done.manifest.calibrations
     )
     assert found.files == done.files
+    assert found.manifest.audit == done.manifest.audit
     assert known["p9"].center[2] == pytest.approx(1500, rel=0.01)
     detector = bundle.load(written(tmp_path / "new", found))
     (scores,) = score_recordings(detector, [machine("p9", 5 * values(200, 4))])
@@ -131,6 +134,28 @@ def test_calibrating_without_assets_renews_the_default_and_keeps_the_weights(
     for name in (bundle.WEIGHTS, bundle.NETWORK):
         assert found.files[name] == first.files[name]
     assert [one.file for one in found.manifest.calibration_data] == ["plant.csv"]
+    assert found.manifest.audit is not None
+    assert found.manifest.audit.probes["white-noise"].verdict == "told"
+    sample = stored(found.files[bundle.GOLDEN])
+    assert sample is not None
+    assert sample.values[..., 2].mean() == pytest.approx(2105, rel=0.01)
     detector = bundle.load(written(tmp_path / "second", found))
     (scores,) = score_recordings(detector, [recording(7 * values(200, 4) + 5)])
     assert np.nanmax(scores.raw) < 3
+
+
+def test_renewing_an_asset_renews_the_sample_of_it_and_its_audit(
+    folder: Path, done: Fit, tmp_path: Path
+) -> None:
+    found = renewed(folder, [machine("p2", 9 * values(300, 3))], by_asset=True)
+
+    before, sample = stored(done.files[bundle.GOLDEN]), stored(found.files[bundle.GOLDEN])
+    assert before is not None
+    assert sample is not None
+    assert set(before.row) == {1, 2, 3}
+    assert set(sample.row) == {2}
+    assert found.manifest.audit is not None
+    assert found.manifest.audit != done.manifest.audit
+    assert found.manifest.audit.alarmed == 0
+    detector = bundle.load(written(tmp_path / "new", found))
+    assert audit(detector, sample, lambda done, most: None) == found.manifest.audit

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from models import bundle
-from models.calibration import Fold, Head, calibrate
+from models.calibration import Fold
 from models.decision import Rule
-from models.frame import SECOND, Grid, Ints
+from models.detector import Calibration, Detector
+from models.frame import SECOND, Float32s, Grid, Ints
 from models.packing import Fit
 from models.plan import Request, plan
 from models.runtime import OnnxRuntime, Outputs
 from models.split import NormalFrames, Split
 from models.stretches import MOST_BYTES, Stretches, sample, stored
-from models.threshold import ThresholdSettings
 from tests.models.plant import fitted, normal, recording, request, values
 
 
@@ -81,15 +81,27 @@ def test_short_data_give_stretches_of_each_fold_with_scores_of_the_network_that_
     assert seen.mean() < 0.9 * found.raw.mean()
 
 
-def taken(frames: NormalFrames, split: Split, window: int) -> Stretches | None:
-    """The sample of windows that a network which expects 0 has not fitted."""
+def taken(frames: NormalFrames, split: Split) -> Stretches | None:
+    """The sample of windows of 8 frames that a network which expects 0 has not fitted."""
     ones = np.ones((1, frames.sensors))
-    fold = Fold(
-        lambda windows: Outputs(np.zeros_like(windows), np.square(windows)), 0 * ones, ones, split
+
+    def zero(windows: Float32s) -> Outputs:
+        return Outputs(np.zeros_like(windows), np.square(windows))
+
+    detector = Detector(
+        "plant",
+        "",
+        0.0,
+        ("",) * frames.sensors,
+        (None,) * frames.sensors,
+        Grid(SECOND, 8),
+        Rule(),
+        "mean-square",
+        8,
+        Calibration((), 0 * ones, ones, ones, np.ones(1), np.zeros(1), np.zeros(1)),
+        zero,
     )
-    grid, head = Grid(SECOND, window), Head("mean-square", window, Rule(), 0.1, ThresholdSettings())
-    calibrated = calibrate([fold], frames, grid, head)
-    return sample([fold], frames, grid, head, calibrated)
+    return sample(detector, [Fold(zero, 0 * ones, ones, split)], frames)
 
 
 def test_a_sample_is_bounded_in_bytes_but_never_under_two_stretches() -> None:
@@ -97,7 +109,7 @@ def test_a_sample_is_bounded_in_bytes_but_never_under_two_stretches() -> None:
         numbers = np.random.default_rng(0).normal(size=(900, sensors))
         ends = np.arange(7, 900)
 
-        found = taken(normal(numbers), Split(ends[:0], ends, ends), 8)
+        found = taken(normal(numbers), Split(ends[:0], ends, ends))
 
         assert found is not None
         assert found.values.shape == (stretches, 80, sensors)
@@ -111,7 +123,7 @@ def test_broken_data_give_shorter_stretches_and_very_broken_data_none(
     numbers = values(600)
     ends = np.array([end for end in range(600) if end % whole >= 7])
 
-    found = taken(normal(numbers), Split(ends[:0], ends, ends), 8)
+    found = taken(normal(numbers), Split(ends[:0], ends, ends))
 
     assert (found and found.values.shape[1]) == frames
     if found:
