@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.manifest import REQUIRED_PROBES, AuditSpec, FaultSpec, Manifest
-from models.page.words import duration
+from models.words import duration
 
 
 def audit_card(manifest: Manifest) -> Iterator[str | Table]:

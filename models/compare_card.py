@@ -6,8 +6,8 @@ import numpy as np
 from rich.table import Table
 
 from models.compare import BASELINE, FIGURES, Entry, best_of, quantile
-from models.page.words import count, duration
 from models.report import number
+from models.words import count, duration
 
 
 def comparison(entries: dict[str, Entry]) -> Iterator[str | Table]:

@@ -15,7 +15,7 @@ from models.page import pictures, render
 from models.page.findings import Finding, Kind, Window, findings, strangest_windows, strongest
 from models.page.tables import all_figures, file_row, finding_tables, ranges
 from models.page.verdict import tiles, verdict, warnings
-from models.page.words import after, count, duration, figure, moment, percent
+from models.words import after, count, duration, figure, moment, percent
 
 # A page stays one that a browser opens at once, however many files were judged.
 MOST_PICTURES, MOST_FILES = 12, 200

@@ -13,9 +13,9 @@ from models.frame import SECOND, Bools, Floats, Grid, Ints
 from models.page import charts
 from models.page.charts import ALERT, EVENT, INK, MODEL, MUTED, PAPER, RULE, WIDTH
 from models.page.findings import STRONGEST, Window, reconstruction
-from models.page.words import percent
 from models.spans import in_ticks
 from models.threshold import DAY
+from models.words import percent
 
 PLOT, LANE = 1.75, 0.2  # inches
 

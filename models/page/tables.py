@@ -11,9 +11,9 @@ from models.frame import SECOND
 from models.judgement import Judgement, Summary
 from models.page.charts import thinned_spans
 from models.page.findings import Finding, Kind
-from models.page.words import after, duration, figure, moment, percent
 from models.report import number, pooled, with_interval
 from models.spans import in_ticks
+from models.words import after, duration, figure, moment, percent
 
 # A page stays one that a browser opens at once, however much was judged.
 MOST_ROWS = 100

@@ -8,7 +8,7 @@ import numpy as np
 from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import Judgement, Summary
-from models.page.words import count, duration, figure, percent
+from models.words import count, duration, figure, percent
 
 # Of so many frames without a score a reader has to know.
 MUCH_UNSCORED = 0.1

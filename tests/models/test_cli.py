@@ -14,7 +14,7 @@ import pytest
 
 from models import bundle
 from models.cli import main
-from models.page.words import duration
+from models.words import duration
 from tests.models.plant import values, write_csv
 
 ROOT = Path(__file__).parents[2]

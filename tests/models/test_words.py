@@ -1,6 +1,6 @@
 import pytest
 
-from models.page.words import after, count, duration, figure, moment, percent
+from models.words import after, count, duration, figure, moment, percent
 
 
 def plain(text: str) -> str:
