@@ -60,7 +60,7 @@ def fit(
     """
     grid, settings = the.grid, request.training
     plain = request.model == "pca" and not request.parameters
-    own = pca if plain and pca else _trained(request, the, progress, checkpoints)
+    own = pca if plain and pca else trained(request, the, progress, checkpoints)
     pca = own if plain else pca or baseline_of(request, the, progress)
     manifest = Manifest(
         schema_version=1,
@@ -114,10 +114,13 @@ class Trained:
 
 def baseline_of(request: Request, the: Plan, progress: Progress) -> Trained:
     """The window PCA that a network has to beat, on the same windows."""
-    return _trained(replace(request, model="pca", parameters={}), the, progress, None)
+    return trained(replace(request, model="pca", parameters={}), the, progress)
 
 
-def _trained(request: Request, the: Plan, progress: Progress, checkpoints: Path | None) -> Trained:
+def trained(
+    request: Request, the: Plan, progress: Progress, checkpoints: Path | None = None
+) -> Trained:
+    """Train a family with its folds, and calibrate it on what they have not seen."""
     torch.set_num_threads(1)  # a second thread costs more than it brings at these sizes
     settings, workers = request.training, request.workers
     head = Head(

@@ -1,7 +1,7 @@
 """Every family on labelled recordings of real machines, beside the mean of squared z-scores.
 
 `scripts/bench detection` fits each family on each machine's normal rows with the trainer's own
-code, scores the other rows through the bundle on ONNX Runtime and prints one table. The settings
+code, scores the other rows on ONNX Runtime and prints one table. The settings
 are the product's defaults; nothing is chosen with labels in view. With `--json FILE` results are
 kept there, and a run that was interrupted goes on where it stopped.
 The data are read from ../shared/data and never copied.
@@ -11,27 +11,30 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from models import bundle, fitting
+from models import fitting
+from models.bundle import calibration_of
 from models.calibration import smoothed
 from models.decision import Rule
-from models.detector import Calibration, Detector
+from models.detector import Calibration, Detector, Score
 from models.evaluation import Judged, evaluate, judged, score_track
 from models.families import FAMILIES
 from models.frame import SECOND, Float32s
+from models.manifest import DEFAULT
 from models.options import with_options
+from models.packing import export
 from models.plan import Plan, Request, Settings, plan
 from models.recording import Recording, read, tracks_of
-from models.runtime import Outputs
+from models.runtime import OnnxRuntime, Outputs, Runtime
 from models.split import TrainingError, scalings
 from models.threshold import HeldOut, ThresholdSettings, threshold_of
 from tests.benchmarks._table import Z2, Result, show
@@ -183,7 +186,8 @@ def run(machine: Machine, family: str, request: Request) -> Result:
     began = time.process_time()
     try:
         the = plan([normal], request)
-        detector = z2(the, normal.sensors) if family == Z2 else fitted(normal, the, request)
+        make = z2 if family == Z2 else partial(fitted, request=request)
+        detector = make(the, sensors=normal.sensors)
     except TrainingError as error:
         return {**result, "error": str(error)}
     result["seconds"] = time.process_time() - began
@@ -195,12 +199,16 @@ def run(machine: Machine, family: str, request: Request) -> Result:
     return result
 
 
-def fitted(normal: Recording, the: Plan, request: Request) -> Detector:
-    """The detector of a bundle, as the daemon loads it."""
-    done = fitting.fit([normal], request, the, request.model, 0, quiet)
-    with tempfile.TemporaryDirectory() as folder:
-        fitting.save(done, Path(folder) / "bundle", force=False)
-        return bundle.load(Path(folder) / "bundle")
+def fitted(the: Plan, request: Request, sensors: tuple[str, ...]) -> Detector:
+    """The detector of a bundle, without what else `fit` does: no baseline and no audit."""
+    done = fitting.trained(request, the, quiet)
+    runtime = OnnxRuntime(export(done.final.network))
+    runtime.settle(the.grid.window, len(sensors))
+    calibration = calibration_of((), [done.calibrations[DEFAULT]])
+    head = done.head
+    return detector_of(
+        request.model, sensors, the, head.score, head.tail, head.rule, calibration, runtime
+    )
 
 
 def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
@@ -212,19 +220,7 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
     one, none = np.ones(1), np.zeros(1)
     calibration = Calibration((), center, spread, np.ones_like(center), one, none, none)
     rule = Rule()
-    made = Detector(
-        name=Z2,
-        digest="0" * 64,
-        created=0.0,
-        sensors=sensors,
-        units=(None,) * len(sensors),
-        grid=the.grid,
-        rule=rule,
-        score="mean-square",
-        tail=1,
-        calibration=calibration,
-        runtime=squared,
-    )
+    made = detector_of(Z2, sensors, the, "mean-square", 1, rule, calibration, squared)
     raw = made.scale(the.frames.values[the.ends]).astype(np.float64)
     series = smoothed(np.square(raw).mean(axis=1), the.ends, rule)
     threshold = threshold_of(
@@ -241,6 +237,22 @@ def z2(the: Plan, sensors: tuple[str, ...]) -> Detector:
         )
     )
     return replace(made, calibration=replace(calibration, threshold=one * threshold.value))
+
+
+def detector_of(
+    name: str,
+    sensors: tuple[str, ...],
+    the: Plan,
+    score: Score,
+    tail: int,
+    rule: Rule,
+    calibration: Calibration,
+    runtime: Runtime,
+) -> Detector:
+    none = (None,) * len(sensors)
+    return Detector(
+        name, "0" * 64, 0.0, sensors, none, the.grid, rule, score, tail, calibration, runtime
+    )
 
 
 def squared(windows: Float32s) -> Outputs:

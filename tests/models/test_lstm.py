@@ -98,8 +98,9 @@ def test_the_newest_frame_is_predicted_from_the_encoders_state_alone() -> None:
         assert torch.equal(net.reconstruct(given)[:, -1], net.output(hidden[0]))
 
 
-def test_the_training_loss_is_teacher_forced_on_reversed_targets() -> None:
+def test_the_papers_training_loss_is_teacher_forced_on_reversed_targets() -> None:
     net = network(15, 4, 10).double()
+    net.teacher_forcing = 1.0
     given = windows(15, 4).double()
 
     with torch.no_grad():
@@ -112,7 +113,6 @@ def test_the_training_loss_is_teacher_forced_on_reversed_targets() -> None:
 
 def test_without_teacher_forcing_the_training_loss_and_its_gradient_are_those_of_the_loop() -> None:
     net = network(15, 4, 10).double().train()
-    net.teacher_forcing = 0.0
     given = windows(15, 4).double()
     weights = list(net.parameters())
 
