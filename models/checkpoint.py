@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import torch as tensors
 from torch import Tensor
-
-from models.frame import Floats, Ints
 
 VERSIONS = ("sensor-monitor", "numpy", "torch")
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def folder_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.checkpoint")
 
 
-def fingerprint(request: object, arrays: Iterable[Floats | Ints]) -> str:
+def fingerprint(request: object, arrays: Iterable[NDArray[np.generic]]) -> str:
     """A hash of what is asked for, the data, and the versions of what computes."""
     found = hashlib.sha256(repr((request, [version(name) for name in VERSIONS])).encode())
     for array in arrays:

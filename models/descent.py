@@ -1,10 +1,13 @@
 """Gradient descent of one network on its windows: an epoch at a time, resumable after each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from models.families.network import Network
 from models.frame import Ints
@@ -12,6 +15,9 @@ from models.plan import Settings
 
 # Windows that an epoch's validation loss is measured on.
 MOST_TO_VALIDATE = 2000
+
+# Weights and the steps of an epoch → what moves the weights, and at which rate.
+Optimisation = Callable[[list[nn.Parameter], int], tuple[Optimizer, LRScheduler]]
 
 
 class Descent:
@@ -25,9 +31,11 @@ class Descent:
         epochs: at most.
         settings: how.
         generator: of batches and noise.
+        optimisation: by default Adam under the one-cycle schedule.
 
     Attributes:
         epoch: epochs done; negative while parts of the network are pretrained.
+        loss: mean training loss of the windows of the last epoch, of its first objective.
         best_epoch, best_loss: of the least validation loss so far.
     """
 
@@ -40,24 +48,27 @@ class Descent:
         epochs: int,
         settings: Settings,
         generator: Generator,
+        optimisation: Optimisation | None = None,
     ) -> None:
+        self.loss = float("nan")
         self.epoch, self.best_epoch, self.best_loss = -network.pretraining, 0, float("inf")
         self._network, self._frames, self._train = network, frames, train
         self._validation = spaced(validation, MOST_TO_VALIDATE)
         self._epochs, self._settings, self._generator = epochs, settings, generator
         self._best: dict[str, Tensor] = {}
         self._objectives = network.objectives()
-        self._optimisers = [torch.optim.Adam(weights) for weights in self._objectives]
         steps = -(-min(len(train), settings.epoch_windows) // settings.batch)
-        self._schedules = [
-            torch.optim.lr_scheduler.OneCycleLR(
-                optimiser,
-                settings.lr,
-                epochs=network.pretraining + epochs,
-                steps_per_epoch=steps,
-            )
-            for optimiser in self._optimisers
-        ]
+        made = [(optimisation or self._one_cycle)(each, steps) for each in self._objectives]
+        self._optimisers = [optimiser for optimiser, _ in made]
+        self._schedules = [schedule for _, schedule in made]
+
+    def _one_cycle(self, weights: list[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler]:
+        optimiser = torch.optim.Adam(weights)
+        epochs = self._network.pretraining + self._epochs
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, self._settings.lr, epochs=epochs, steps_per_epoch=steps
+        )
+        return optimiser, schedule
 
     @property
     def over(self) -> bool:
@@ -85,14 +96,20 @@ class Descent:
         network.epoch = self.epoch
         order = torch.randperm(len(self._train), generator=self._generator).numpy()
         drawn = self._train[order[: settings.epoch_windows]]
+        total = torch.zeros((), dtype=torch.float64, device=self._frames.device)
         for start in range(0, len(drawn), settings.batch):
             batch = gather(self._frames, drawn[start : start + settings.batch], window)
             for number, weights in enumerate(self._objectives):
                 network.zero_grad()
-                network.loss(batch, self._generator, number).backward()
-                torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+                loss = network.loss(batch, self._generator, number)
+                loss.backward()
+                if number == 0:
+                    total += loss.detach() * len(batch)
+                if settings.clip_norm < float("inf"):
+                    nn.utils.clip_grad_norm_(weights, settings.clip_norm)
                 self._optimisers[number].step()
                 self._schedules[number].step()
+        self.loss = total.item() / len(drawn)
 
     def finish(self) -> None:
         """Give the network its best weights; the last ones where nothing was held out."""

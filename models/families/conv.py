@@ -77,7 +77,8 @@ class ConvAutoencoder(Network):
         return self.decode(self.encode(windows))
 
     def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
-        """Mean squared error against the clean window."""
+        """Mean distance to the clean window."""
         del objective
         noise = torch.randn(windows.shape, generator=generator, dtype=windows.dtype)
-        return (windows - self.reconstruct(windows + self.denoise * noise)).square().mean()
+        rebuilt = self.reconstruct(windows + self.denoise * noise)
+        return self.distance(windows, rebuilt).mean()

@@ -1,6 +1,6 @@
 """Dense layers mirrored around a code: of windows, of images, of anything flat."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -8,9 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-Activation = Literal["selu", "relu"]
+Activation = Literal["selu", "relu", "linear"]
 Scheme = Literal["lecun", "glorot"]
-ACTIVATIONS = {"selu": functional.selu, "relu": functional.relu}
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "selu": functional.selu,
+    "relu": functional.relu,
+    "linear": nn.Identity(),
+}
 
 
 class DenseAutoencoder(nn.Module):
@@ -97,8 +101,8 @@ def corrupted(values: Tensor, generator: Generator, deviation: float, masked: fl
     """Values with Gaussian noise, then dropout: what is kept grows so that the mean stays."""
     if deviation:
         noise = torch.randn(values.shape, generator=generator, dtype=values.dtype)
-        values = values + deviation * noise
+        values = values + deviation * noise.to(values.device)
     if masked:
         kept = torch.rand(values.shape, generator=generator, dtype=values.dtype) >= masked
-        values = values * kept / (1 - masked)
+        values = values * kept.to(values.device) / (1 - masked)
     return values

@@ -9,9 +9,9 @@ from models.frame import Ints
 class Network(nn.Module):
     """Maps windows to `expected` and `error`, in torch here and in the same form in ONNX.
 
-    A family implements `reconstruct` and `initialise`; one whose error is not the squared residual
-    overrides `forward`, one that trains otherwise overrides `loss`, and one that takes something
-    from the training windows without a gradient overrides `prepare`.
+    A family implements `reconstruct` and `initialise`; one whose error is another distance than the
+    squared residual overrides `distance` or `forward`, one that trains otherwise overrides `loss`,
+    and one that takes something from the training windows without a gradient overrides `prepare`.
 
     Attributes:
         epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
@@ -69,12 +69,16 @@ class Network(nn.Module):
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         return [weights] if weights else []
 
+    def distance(self, windows: Tensor, rebuilt: Tensor) -> Tensor:
+        """How far off each cell is, >= 0, of one shape with both."""
+        return (windows - rebuilt).square()
+
     def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
         """One training objective of a batch (N, L, m), a scalar."""
         del generator, objective
-        return (windows - self.reconstruct(windows)).square().mean()
+        return self.distance(windows, self.reconstruct(windows)).mean()
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
         """Scaled windows (N, L, m) to expected and error >= 0, both (N, L, m)."""
         expected = self.reconstruct(windows)
-        return expected, (windows - expected).square()
+        return expected, self.distance(windows, expected)

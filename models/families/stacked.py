@@ -50,14 +50,15 @@ class StackedAutoencoder(Network):
         return self.dense(flat).unflatten(1, (self.window, self.sensors))  # (N, L, m)
 
     def loss(self, windows: Tensor, generator: Generator, objective: int = 0) -> Tensor:
-        """Mean squared error against the clean window, or against a layer's clean input."""
+        """Mean distance to the clean window, or squared error against a layer's clean input."""
         del objective
         flat = windows.flatten(1)  # (N, L*m)
         if self.epoch > 0:
             rebuilt = self.dense(corrupted(flat, generator, self.denoise, self.mask))
-            return (flat - rebuilt).square().mean()
+            return self.distance(flat, rebuilt).mean()
         layer = (self.pretraining + self.epoch - 1) // self.layerwise
         with torch.no_grad():
             clean = self.dense.encode(flat, layer)  # (N, width of the layer)
         code = self.dense.inward(layer, corrupted(clean, generator, self.denoise, self.mask))
-        return (clean - self.dense.outward(layer, code)).square().mean()
+        rebuilt = self.dense.outward(layer, code)
+        return ((clean - rebuilt).square() if layer else self.distance(clean, rebuilt)).mean()

@@ -60,7 +60,8 @@ def test_layers_are_mirrored_around_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("activation", "function"), [("selu", functional.selu), ("relu", functional.relu)]
+    ("activation", "function"),
+    [("selu", functional.selu), ("relu", functional.relu), ("linear", Tensor.clone)],
 )
 @pytest.mark.parametrize("tied", [False, True])
 def test_it_is_the_lectures_formula(
