@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -128,22 +128,22 @@ class Outcome:
     """What an experiment came to.
 
     Args:
-        shown: what is to be learnt from it, in paragraphs.
+        shown: what is to be learnt from it; paragraphs with a blank line between them.
         reached: its figures, the most telling first.
         pictures: in the order to look at them.
-        further: what to try next.
+        further: what to try next, likewise.
+        made: layers, optimiser and the like, in a few words each.
         tables: more figures.
         warnings: what makes the figures worth less than they look.
-        made: layers, optimiser and the like, in a few words each.
     """
 
-    shown: Sequence[str]
+    shown: str
     reached: Sequence[Reached]
     pictures: Sequence[Picture]
-    further: Sequence[str]
+    further: str
+    made: Sequence[str]
     tables: Sequence[Table] = ()
     warnings: Sequence[str] = ()
-    made: Sequence[str] = field(default=())
 
 
 def judged(

@@ -1,9 +1,11 @@
 """The practices of the lecture, one file each, named like the experiment; PRACTICES lists them."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from models.experiments.experiment import Outcome, Task
 
 PRACTICES: Final[dict[str, str]] = {
@@ -24,16 +26,12 @@ PRACTICES: Final[dict[str, str]] = {
 }
 
 
-class Practice(Protocol):
-    """Runs an experiment."""
-
-    def __call__(self, task: "Task") -> "Outcome": ...
-
-
-def practice_of(name: str) -> Practice:
+def practice_of(name: str) -> "Callable[[Task], Outcome]":
     """The `run` of the practice's file, which brings torch.
 
     Raises:
         ModuleNotFoundError: if torch or another library of the trainer is missing.
     """
-    return cast(Practice, import_module(f"{__name__}.{name.replace('-', '_')}").run)
+    return cast(
+        "Callable[[Task], Outcome]", import_module(f"{__name__}.{name.replace('-', '_')}").run
+    )
