@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from models.experiments.data import Data
 from models.page.charts import Palette
+from models.words import NARROW
 
 
 class ExperimentError(ValueError):
@@ -61,12 +62,12 @@ class Wanted:
     def limits(self) -> str:
         """The limits in words."""
         if self.least == self.most:
-            return f"exactly {number(self.least)}"
+            return f"exactly {given(self.least)}"
         if self.least == -math.inf:
-            return f"at most {number(self.most)}"
+            return f"at most {given(self.most)}"
         if self.most == math.inf:
-            return f"at least {number(self.least)}"
-        return f"{number(self.least)} to {number(self.most)}"
+            return f"at least {given(self.least)}"
+        return f"{given(self.least)} to {given(self.most)}"
 
 
 # Of figures by their key, for each data set that there are references for.
@@ -159,19 +160,20 @@ def judged(
     wanted = {} if task.quick else references.get(task.data.name, {})
     if missing := wanted.keys() - figures.keys():
         raise KeyError(f"references without a figure: {', '.join(sorted(missing))}")
-    return [
-        Reached(key, name, float(value), wanted.get(key)) for key, (name, value) in figures.items()
-    ]
+    return [Reached(key, name, value, wanted.get(key)) for key, (name, value) in figures.items()]
 
 
 def number(value: float) -> str:
-    """A figure of an experiment: whole numbers as such, others with the digits that count."""
+    """A figure that was reached: counts as such, others with the digits that can be compared."""
+    if isinstance(value, int) or math.isnan(value) or abs(value) >= 100:
+        return given(value)
+    text = f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def given(value: float) -> str:
+    """A number as it was written."""
     if math.isnan(value):
         return "–"
-    if float(value).is_integer() and abs(value) >= 2:
-        text = f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    elif 0 < abs(value) < 0.01:
-        text = f"{value:.3g}"
-    else:
-        text = f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    text = f"{value:,.0f}".replace(",", NARROW) if abs(value) >= 100 else f"{value:g}"
     return text.replace("-", "\N{MINUS SIGN}")

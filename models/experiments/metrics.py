@@ -19,8 +19,8 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    value: float | None
-    reference: float | None = None
+    value: int | float | None
+    reference: int | float | None = None
     least: float | None = None
     most: float | None = None
     met: bool | None = None

@@ -29,7 +29,13 @@ def told(recipe: Recipe) -> str:
 
 
 def fit(
-    task: Task, stage: str, network: Network, recipe: Recipe, images: tuple[Pixels, Pixels]
+    task: Task,
+    stage: str,
+    network: Network,
+    recipe: Recipe,
+    images: tuple[Pixels, Pixels],
+    *,
+    resumable: bool = True,
 ) -> list[Epoch]:
     """Train one of an experiment's networks, or go on where a killed run had come to.
 
@@ -39,6 +45,7 @@ def fit(
         network: with any weights.
         recipe: how, as it is.
         images: to train on and to validate with.
+        resumable: whether to keep its state after each epoch.
     """
     task.checkpoints.mkdir(parents=True, exist_ok=True)
     return train(
@@ -48,7 +55,7 @@ def fit(
         lambda done, most: task.progress(stage, done, most),
         seed=task.seed,
         device=task.device,
-        checkpoint=task.checkpoints / stage,
+        checkpoint=task.checkpoints / stage if resumable else None,
     )
 
 

@@ -161,7 +161,7 @@ def png(draw: Callable[[Palette], Figure], dots: int = 144) -> bytes:
 def _themed(tag: str, own: str) -> str:
     """A tag in the page's colours, with two decimals and names that no other picture has."""
     # Groups are named as well, and referred to by nothing.
-    tag = re.sub(r' id="[^"]*_[^"]*"', "", tag)
+    tag = re.sub(r'^(<g\b.*?) id="[^"]*"', r"\1", tag)
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{own}-", tag)
     tag = re.sub(r"#0[1-9]0000", lambda colour: f"var(--{_NAMES[colour[0]]})", tag)
     return re.sub(r"(\.\d\d)\d+", r"\1", tag)

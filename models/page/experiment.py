@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.experiments.experiment import Outcome, Wanted, number
+from models.experiments.experiment import Outcome, Wanted, given, number
 from models.experiments.metrics import Measured, Metrics
 from models.experiments.practices import PRACTICES
 from models.page import charts, render
@@ -131,7 +131,7 @@ def index(
 def row_of(one: Measured) -> Row:
     """A figure in words."""
     value = number(float("nan") if one.value is None else one.value)
-    reference = "" if one.reference is None else number(one.reference)
+    reference = "" if one.reference is None else given(one.reference)
     if one.met is None:
         return Row(one.name, value, reference, "", "", "", one.source)
     least = {} if one.least is None else {"least": one.least}
@@ -150,7 +150,7 @@ def meta(metrics: Metrics) -> list[str]:
     """What it was run on, in a few words each."""
     said = [
         metrics.data,
-        f"{metrics.images['train']:,} images".replace(",", "\N{NARROW NO-BREAK SPACE}"),
+        f"{given(metrics.images['train'])} images",
     ]
     return [*said, *(["quick run"] if metrics.quick else []), f"seed {metrics.seed}"]
 
