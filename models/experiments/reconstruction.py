@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from models.experiments.drawing import image_rows, loss_curves
-from models.experiments.experiment import Picture, References, Task
-from models.experiments.fitting import Epoch, Pixels, measure, scaled
-from models.experiments.training import rebuilt
+from models.experiments.experiment import Outcome, Picture, References, Task, judged
+from models.experiments.fitting import Epoch, Pixels, Recipe, measure, scaled
+from models.experiments.training import fit, rebuilt, shortened, told
 from models.families.network import Network
 
 COLUMNS = 12  # images in a row of pictures
@@ -104,3 +104,40 @@ def reference_loss(task: Task, references: References) -> float | None:
     known = {} if task.quick else references.get(task.data.name, {})
     wanted = known.get("validation_loss")
     return wanted and wanted.reference
+
+
+def rebuilding(
+    task: Task,
+    network: Network,
+    recipe: Recipe,
+    references: References,
+    *,
+    shown: str,
+    further: str,
+    layers: str,
+    caption: str,
+) -> Outcome:
+    """Train one network, and show how well it rebuilds.
+
+    Args:
+        task: of the experiment.
+        network: with any weights.
+        recipe: of a full run.
+        references: of its figures.
+        shown, further: of the outcome.
+        layers: of the network, in words.
+        caption: of the rows of images.
+    """
+    recipe = shortened(task, recipe)
+    images, held = pixels_of(task)
+    history = fit(task, task.name, network, recipe, (images, held))
+    return Outcome(
+        shown=shown,
+        reached=judged(task, references, figures_of(task, network, history)),
+        pictures=(
+            pairs({"rebuilt": network}, held, caption),
+            losses({task.name: history}, reference_loss(task, references)),
+        ),
+        further=further,
+        made=(f"{layers}, binary cross-entropy, {told(recipe)}.",),
+    )

@@ -1,16 +1,9 @@
 """784–100–30–100–784 with SELU: the stacked autoencoder of the sensor models, on images."""
 
 from models.experiments.autoencoder import StackedImages
-from models.experiments.experiment import Outcome, References, Task, Wanted, judged
+from models.experiments.experiment import Outcome, References, Task, Wanted
 from models.experiments.fitting import Recipe
-from models.experiments.reconstruction import (
-    figures_of,
-    losses,
-    pairs,
-    pixels_of,
-    reference_loss,
-)
-from models.experiments.training import fit, shortened, told
+from models.experiments.reconstruction import rebuilding
 
 HIDDEN = (100, 30)
 RECIPE = Recipe("sgd", 1.5, 32, 20)
@@ -54,16 +47,13 @@ def stacked(*, tied: bool = False, denoise: float = 0.0, mask: float = 0.0) -> S
 
 def run(task: Task) -> Outcome:
     """Twenty epochs, then originals above reconstructions."""
-    network, recipe = stacked(), shortened(task, RECIPE)
-    images, held = pixels_of(task)
-    history = fit(task, "stacked", network, recipe, (images, held))
-    return Outcome(
+    return rebuilding(
+        task,
+        stacked(),
+        RECIPE,
+        REFERENCES,
         shown=SHOWN,
-        reached=judged(task, REFERENCES, figures_of(task, network, history)),
-        pictures=(
-            pairs({"rebuilt": network}, held, "Held-out images, and what 30 numbers tell of them."),
-            losses({"stacked": history}, reference_loss(task, REFERENCES)),
-        ),
         further=FURTHER,
-        made=(f"784–100–30–100–784, SELU, sigmoid, binary cross-entropy, {told(recipe)}.",),
+        layers="784–100–30–100–784, SELU, sigmoid",
+        caption="Held-out images, and what 30 numbers tell of them.",
     )
