@@ -85,12 +85,12 @@ def loss_curves(
     return figure
 
 
-def legend(axes: Axes, palette: Palette) -> None:
-    """What each line is, in the upper right, in a row."""
+def legend(axes: Axes, palette: Palette, columns: int = 4) -> None:
+    """What each line is, above the upper right corner."""
     axes.legend(
         frameon=False,
         labelcolor=palette.ink,
-        ncols=4,
+        ncols=columns,
         loc="lower right",
         bbox_to_anchor=(1.0, 0.98),
         borderpad=0,
