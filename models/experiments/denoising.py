@@ -56,6 +56,7 @@ def denoised(
     noise = Generator().manual_seed(task.seed)
     noisy = corrupted(torch.from_numpy(held), noise, deviation, masked).numpy()
     cleaned, once_more = rebuilt(network, noisy), rebuilt(network, noisy)
+    clean = rebuilt(network, held)
     known = figures_of(task, network, history)
     figures = {
         "validation_loss": known.pop("validation_loss"),
@@ -64,6 +65,8 @@ def denoised(
             "Squared error of noisy images, times that of cleaned ones",
             _distance(noisy, held) / _distance(cleaned, held),
         ),
+        "clean_error": ("Squared error of clean images rebuilt", _distance(clean, held)),
+        "cleaned_error": ("Squared error of noisy images rebuilt", _distance(cleaned, held)),
         "difference": (
             "Largest difference between two reconstructions of the same",
             float(np.abs(cleaned - once_more).max()),

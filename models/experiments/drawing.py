@@ -112,10 +112,11 @@ def spreads(
     """
     figure, (axes,) = charts.stacked((2.1,), top=0.28, bottom=0.42)
     everything = np.concatenate([*groups.values()])
-    edges = np.linspace(everything.min(), np.quantile(everything, 0.999), 70)
+    last = float(np.quantile(everything, 0.999))
+    edges = np.linspace(float(everything.min()), last, 70)
     colours = (palette.model, palette.event, palette.alert)
     for (name, values), colour in zip(groups.items(), colours, strict=False):
-        share = np.histogram(values.clip(max=edges[-1]), edges)[0] / len(values)
+        share = np.histogram(values.clip(max=last), edges)[0] / len(values)
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(share, edges, color=colour, label=name)
     axes.axvline(limit, color=palette.ink, lw=0.9, ls=(0, (4, 3)), label=limit_name)

@@ -1,6 +1,7 @@
 """The pages of an experiment, and of all of them: figures beside their references, pictures."""
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -130,13 +131,13 @@ def index(
 
 def row_of(one: Measured) -> Row:
     """A figure in words."""
-    value = number(float("nan") if one.value is None else one.value)
+    value = number(math.nan if one.value is None else one.value)
     reference = "" if one.reference is None else given(one.reference)
     if one.met is None:
         return Row(one.name, value, reference, "", "", "", one.source)
-    least = {} if one.least is None else {"least": one.least}
-    most = {} if one.most is None else {"most": one.most}
-    limits = Wanted(**least, **most).limits
+    least = -math.inf if one.least is None else one.least
+    most = math.inf if one.most is None else one.most
+    limits = Wanted(least=least, most=most).limits
     mark, said = ("met", "within") if one.met else ("missed", "outside")
     return Row(one.name, value, reference, limits, mark, said, one.source)
 

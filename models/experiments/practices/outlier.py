@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score
+from sklearn import metrics
 
 from models.experiments.drawing import image_rows, spreads
 from models.experiments.experiment import (
@@ -164,7 +165,7 @@ def distances(network: Network, images: Pixels) -> Floats:
 def area(normal: Floats, strange: Floats) -> float:
     """How often a strange image has a larger error than a normal one: the area under ROC."""
     truth = np.repeat([0, 1], [len(normal), len(strange)])
-    return float(roc_auc_score(truth, np.concatenate([normal, strange])))
+    return cast(float, metrics.roc_auc_score(truth, np.concatenate([normal, strange])))
 
 
 def _with_square(images: Pixels, rng: np.random.Generator) -> Pixels:

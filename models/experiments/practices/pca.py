@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mpl_toolkits.mplot3d import Axes3D
-from scipy.linalg import subspace_angles
+from scipy import linalg
 from sklearn.decomposition import PCA
 
 from models.experiments.drawing import image_rows
@@ -54,11 +54,11 @@ def run(task: Task) -> Outcome:
     given = points.astype(np.float32)[:, None]  # (points, 1, 3)
     short = replace(CLOUD, epochs=task.most(CLOUD.epochs, 300))
     fit(task, "points", network, short, (given, given), resumable=False)
-    best = PCA(2).fit(points)
-    projected = best.inverse_transform(best.transform(points))
+    best = principal_components(2, points)
+    projected: Floats = best.inverse_transform(best.transform(points))
     back = rebuilt(network, given)[:, 0]
     plane = network.dense.decoder_weights[0].detach().cpu().numpy()  # (3, 2)
-    angle = np.degrees(subspace_angles(plane, best.components_.T).max())
+    angles: Floats = linalg.subspace_angles(plane, np.asarray(best.components_).T)
     errors = [float(np.square(points - one).mean()) for one in (back, projected)]
 
     images, held = scaled(task.data.train.pixels), scaled(task.data.validation.pixels)
@@ -68,9 +68,10 @@ def run(task: Task) -> Outcome:
     centred = [(one - mean).reshape(-1, 1, 28 * 28) for one in (images, held)]
     fit(task, "images", wide, recipe, (centred[0], centred[1]))
     learnt = mean + rebuilt(wide, centred[1]).reshape(held.shape)
-    principal = PCA(CODE, random_state=0).fit(images.reshape(len(images), -1))
+    principal = principal_components(CODE, images.reshape(len(images), -1))
     flat = held.reshape(len(held), -1)
-    computed = principal.inverse_transform(principal.transform(flat)).reshape(held.shape)
+    computed: Pixels = principal.inverse_transform(principal.transform(flat))
+    computed = computed.reshape(held.shape)
     distances = [float(np.square(held - one).mean()) for one in (learnt, computed)]
     return Outcome(
         shown=SHOWN,
@@ -79,7 +80,7 @@ def run(task: Task) -> Outcome:
             REFERENCES,
             {
                 "mse_ratio": ("Error of the points, times that of PCA", errors[0] / errors[1]),
-                "angle": ("Angle between the planes, degrees", float(angle)),
+                "angle": ("Angle between the planes, degrees", float(np.degrees(angles.max()))),
                 "image_mse_ratio": (
                     f"Error of the images, code {CODE}, times that of PCA",
                     distances[0] / distances[1],
@@ -88,7 +89,7 @@ def run(task: Task) -> Outcome:
                 "pca_mse": ("The same of PCA", errors[1]),
                 "variance": (
                     "Share of variance that two components explain",
-                    float(best.explained_variance_ratio_.sum()),
+                    float(np.sum(best.explained_variance_ratio_)),
                 ),
             },
         ),
@@ -124,6 +125,11 @@ def run(task: Task) -> Outcome:
     )
 
 
+def principal_components(code: int, values: Floats | Pixels) -> Any:
+    """scikit-learn's PCA of values (N, inputs), which has no annotations."""
+    return PCA(code, random_state=0).fit(values)
+
+
 def linear(inputs: int, code: int) -> StackedAutoencoder:
     """An autoencoder that can only project."""
     return StackedAutoencoder(1, inputs, hidden=(code,), activation="linear", denoise=0.0)
@@ -143,14 +149,15 @@ def cloud() -> Floats:
 
 def _draw_cloud(points: Floats, back: Pixels, found: Pixels, palette: Palette) -> Figure:
     figure = Figure((WIDTH, 4.1))
-    space: Axes3D = figure.add_axes((-0.045, -0.12, 0.58, 1.24), projection="3d")  # pyright: ignore[reportAssignmentType]
+    # Of a 3-D plot matplotlib's annotations know little.
+    space: Any = figure.add_axes((-0.045, -0.12, 0.58, 1.24), projection="3d")
     flat: Axes = figure.add_axes((0.66, 0.12, 0.33, 0.78))
     hue = np.arctan2(points[:, 1], points[:, 0])
     corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * 1.15
     basis = np.linalg.svd(back, full_matrices=False)[2][:2]  # (2, 3)
     reach = np.abs(back @ basis.T).max(0)
     plane = (corners * reach) @ basis  # (4, 3)
-    space.plot_trisurf(  # pyright: ignore[reportUnknownMemberType]
+    space.plot_trisurf(
         *plane.T, triangles=[[0, 1, 2], [0, 2, 3]], color=palette.model, alpha=0.18, shade=False
     )
     for one, other in zip(points, back, strict=True):
@@ -161,7 +168,7 @@ def _draw_cloud(points: Floats, back: Pixels, found: Pixels, palette: Palette) -
     for axis, name in zip((space.xaxis, space.yaxis, space.zaxis), "xyz", strict=True):
         axis.set_pane_color((0, 0, 0, 0))
         axis.line.set_color(palette.rule)
-        axis._axinfo["grid"].update(color=palette.rule, linewidth=0.6)  # pyright: ignore[reportPrivateUsage]
+        axis._axinfo["grid"].update(color=palette.rule, linewidth=0.6)
         axis.set_label_text(name)
         axis.set_major_locator(MaxNLocator(4))
     flat.scatter(*found.T, c=hue, cmap="twilight_shifted", s=16)

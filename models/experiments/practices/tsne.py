@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE, trustworthiness
+from sklearn import manifold
 from sklearn.neighbors import NearestNeighbors
 
 from models.experiments.drawing import CLASS_COLOURS
 from models.experiments.experiment import Outcome, Picture, References, Table, Task, Wanted, judged
 from models.experiments.fitting import Pixels
 from models.experiments.images import Bytes
+from models.experiments.practices.pca import principal_components
 from models.experiments.practices.stacked import RECIPE, stacked
 from models.experiments.reconstruction import pixels_of
 from models.experiments.training import codes, fit, shortened, told
-from models.frame import Floats
+from models.frame import Ints
 from models.page.charts import WIDTH, Palette
 
 IMAGES, NEIGHBOURS = 5000, 10
@@ -59,16 +60,18 @@ def run(task: Task) -> Outcome:
     held, labels = held[:IMAGES], task.data.validation.labels[:IMAGES]
     pixels = held.reshape(len(held), -1)
     learnt = codes(network, held)
-    principal = PCA(learnt.shape[1], random_state=0).fit_transform(pixels)
-    spaces = {"pixels": pixels, "PCA codes": principal, "learned codes": learnt}
-    maps: dict[str, Floats] = {"PCA, two components": principal[:, :2]}
+    principal: Pixels = principal_components(learnt.shape[1], pixels).transform(pixels)
+    spaces: dict[str, Pixels] = {"pixels": pixels, "PCA codes": principal, "learned codes": learnt}
+    maps: dict[str, Pixels] = {"PCA, two components": principal[:, :2]}
     for number, (name, space) in enumerate(spaces.items(), 1):
         task.progress("maps", number - 1, len(spaces))
-        maps[f"t-SNE of {name}"] = TSNE(random_state=task.seed, n_jobs=1).fit_transform(space)
+        maps[f"t-SNE of {name}"] = manifold.TSNE(random_state=task.seed, n_jobs=1).fit_transform(
+            space
+        )
         task.progress("maps", number, len(spaces))
     own = [principal, *spaces.values()]
     kept = [
-        float(trustworthiness(space, place, n_neighbors=5))
+        cast(float, manifold.trustworthiness(space, place, n_neighbors=5))
         for space, place in zip(own, maps.values(), strict=True)
     ]
     agreed = [agreement(place, labels) for place in maps.values()]
@@ -121,22 +124,22 @@ def run(task: Task) -> Outcome:
     )
 
 
-def agreement(places: Floats | Pixels, labels: Bytes) -> float:
+def agreement(places: Pixels, labels: Bytes) -> float:
     """Share of the ten nearest neighbours that have the same label, mean of all places."""
-    near = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, n_jobs=1).fit(places)
-    found = near.kneighbors(places, return_distance=False)[:, 1:]
+    near: Any = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, n_jobs=1)
+    found: Ints = near.fit(places).kneighbors(places, return_distance=False)[:, 1:]
     return float((labels[found] == labels[:, None]).mean())
 
 
 def _draw_map(
-    places: Floats, labels: Bytes, images: Pixels, names: Sequence[str], palette: Palette
+    places: Pixels, labels: Bytes, images: Pixels, names: Sequence[str], palette: Palette
 ) -> Figure:
     figure = Figure((WIDTH, 7.6))
     axes = figure.add_axes((0, 0.05, 1, 0.95))
     _scatter(axes, places, labels, 7)
     for number in _apart(places):
         box = OffsetImage((1 - images[number])[..., None].repeat(3, 2), zoom=0.72)
-        edge = {"edgecolor": CLASS_COLOURS[labels[number]], "lw": 1.4}
+        edge: dict[str, Any] = {"edgecolor": CLASS_COLOURS[labels[number]], "lw": 1.4}
         axes.add_artist(AnnotationBbox(box, places[number], pad=0.08, bboxprops=edge))
     marks = [
         Line2D([], [], marker="o", ls="", ms=5, color=colour, label=name)
@@ -155,7 +158,7 @@ def _draw_map(
     return figure
 
 
-def _draw_maps(maps: Mapping[str, Floats], labels: Bytes, palette: Palette) -> Figure:
+def _draw_maps(maps: Mapping[str, Pixels], labels: Bytes, palette: Palette) -> Figure:
     figure = Figure((WIDTH, 2.75))
     for axes, (name, places) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
         _scatter(axes, places, labels, 2)
@@ -164,7 +167,7 @@ def _draw_maps(maps: Mapping[str, Floats], labels: Bytes, palette: Palette) -> F
     return figure
 
 
-def _scatter(axes: Axes, places: Floats, labels: Bytes, size: float) -> None:
+def _scatter(axes: Axes, places: Pixels, labels: Bytes, size: float) -> None:
     colours = np.array(CLASS_COLOURS)[labels]
     # As pixels: thousands of circles make a page slow.
     axes.scatter(*places.T, c=colours, s=size, lw=0, alpha=0.8, rasterized=True)
@@ -174,7 +177,7 @@ def _scatter(axes: Axes, places: Floats, labels: Bytes, size: float) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _apart(places: Floats) -> list[int]:
+def _apart(places: Pixels) -> list[int]:
     """Images, in their order, each of them some way from those before."""
     scaled = (places - places.min(0)) / np.ptp(places, axis=0).max()
     chosen: list[int] = []
