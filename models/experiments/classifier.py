@@ -22,7 +22,8 @@ class Classifier(nn.Module):
     def __init__(self, generator: Generator, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(wide, slim) for wide, slim in pairwise(widths))
-        draw_weights(self, generator, "glorot")
+        # Small: the codes that reused layers tell are large.
+        draw_weights(self, generator, "uniform")
 
     def reuse(self, autoencoder: DenseAutoencoder, layers: int) -> None:
         """Begin with the weights of the autoencoder's outermost layers."""

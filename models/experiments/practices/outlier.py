@@ -55,9 +55,9 @@ machines are kept from it.
 FURTHER = """
 Train on other classes: which strangers are found depends on what the network can already tell.
 
-A code of 5 numbers instead of 30: fewer strangers fit into it, and known images are blurred more.
+A code of 5 numbers instead of 30: do fewer strangers fit into it than known images are lost?
 
-vae: a code whose space has no holes to hide in.
+vae: are strangers found better by a code whose space has no holes?
 
 sensor-trainer evaluate: the same for machines, with events and false alarms per day.
 """

@@ -11,15 +11,16 @@ from matplotlib.ticker import NullLocator
 from torch import Generator
 
 from models.checkpoint import Checkpoint
+from models.experiments.autoencoder import StackedImages
 from models.experiments.classifier import Classifier, teach
 from models.experiments.drawing import legend
 from models.experiments.experiment import Outcome, Picture, References, Table, Task, Wanted, judged
 from models.experiments.fitting import Recipe, scaled
 from models.experiments.metrics import fingerprint_of
-from models.experiments.practices.stacked import stacked
+from models.experiments.practices.stacked import HIDDEN
 from models.experiments.reconstruction import pixels_of
 from models.experiments.training import fit, shortened, told
-from models.families.dense import DenseAutoencoder
+from models.families.dense import DenseAutoencoder, draw_weights
 from models.frame import Floats
 from models.page import charts
 from models.page.charts import Palette
@@ -43,6 +44,14 @@ class Way:
     name: str
     reused: int = 0
     frozen: int = 0
+
+
+class Autoencoder(StackedImages):
+    """The stacked autoencoder, begun like the classifier."""
+
+    def initialise(self, generator: Generator) -> None:
+        """Draw weights as PyTorch's own layers begin."""
+        draw_weights(self, generator, "uniform")
 
 
 WAYS = {
@@ -82,18 +91,22 @@ pretrained classifier begins with random ones and does worse than without: here 
 That the weights are really reused is counted before anything is fine-tuned.
 """
 FURTHER = """
-Ten labels, one of each class: the gain is larger, and so is the spread.
+Ten labels, one of each class: how far do the draws spread then?
 
-All the labels: the gain is gone.
+All the labels: is there anything left to gain?
 
-denoise-gaussian: layers that had to look through noise are better to begin with.
+Begin with the layers of denoise-gaussian, which had to look through noise.
+
+Begin with larger weights (Glorot's): the codes of reused layers are large, and a classifier that
+makes even larger numbers of them learns badly from few labels.
 """
 
 
 def run(task: Task) -> Outcome:
     """The autoencoder, then a classifier for each way, number of labels and draw."""
     images, held = pixels_of(task)
-    network, recipe = stacked(), shortened(task, AUTOENCODER)
+    network = Autoencoder(28, 28, hidden=HIDDEN, denoise=0.0)
+    recipe = shortened(task, AUTOENCODER)
     fit(task, "autoencoder", network, recipe, (images, held))
     changed = changed_weights(network.dense, task.seed)
     sizes = [size for size in LABELS[: task.most(3, 1)] if size <= len(images)]

@@ -35,7 +35,7 @@ exactly, and even there it is the entropy of its grey level: the floor is among 
 FURTHER = """
 stacked: more layers rebuild better with a code of 30.
 
-A code of 8 or of 128 numbers: the blur grows or goes, and what the code costs with it.
+A code of 8 or of 128 numbers: how far does the blur go?
 
 Batches of 64 instead of 256: four times as many steps reach 0.1015 on MNIST instead of 0.1064.
 """

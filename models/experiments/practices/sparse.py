@@ -39,9 +39,9 @@ so that none is idle and none says the same of all images.
 Both are compared with the same layers around a code of 30 sigmoid units without any price.
 """
 FURTHER = """
-A target of 0.02: codes nearer to one unit per image.
+A target of 0.02: what becomes of the units that are active for nothing?
 
-No price at all on 300 units: it rebuilds best, and its code tells the least.
+No price at all on 300 units: how many of them are active then?
 
 pretrain: how much a code helps where labels are few.
 """

@@ -31,7 +31,7 @@ an image: the network can invent.
 For the same reason one can walk: every point on the way between two codes is an image as well.
 """
 FURTHER = """
-A code of 2 numbers: less sharp, and the whole space fits on one picture.
+A code of 2 numbers: then the whole space fits on one picture.
 
 Weigh the divergence more or less: tidier codes against sharper images.
 
