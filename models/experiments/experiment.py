@@ -59,8 +59,15 @@ class Wanted:
     source: str = ""
 
     @property
+    def limited(self) -> bool:
+        """Whether any value is outside."""
+        return math.isfinite(self.least) or math.isfinite(self.most)
+
+    @property
     def limits(self) -> str:
-        """The limits in words."""
+        """The limits in words; empty without any."""
+        if not self.limited:
+            return ""
         if self.least == self.most:
             return f"exactly {given(self.least)}"
         if self.least == -math.inf:
@@ -93,7 +100,7 @@ class Reached:
     @property
     def met(self) -> bool | None:
         """Whether it is within its limits; None without any."""
-        if self.wanted is None:
+        if self.wanted is None or not self.wanted.limited:
             return None
         return self.wanted.least <= self.value <= self.wanted.most
 
@@ -167,7 +174,7 @@ def number(value: float) -> str:
     """A figure that was reached: counts as such, others with the digits that can be compared."""
     if isinstance(value, int) or math.isnan(value) or abs(value) >= 100:
         return given(value)
-    text = f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
+    text = f"{value:#.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
