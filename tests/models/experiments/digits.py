@@ -1,6 +1,7 @@
 """scikit-learn's digits, 8 × 8 pixels, as IDX files of 28 × 28: real images without a download."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -12,7 +13,7 @@ MAGIC = {"images": 0x803, "labels": 0x801}
 
 def write_digits(folder: Path, train: int = TRAIN, test: int = TEST) -> Path:
     """Write the four files."""
-    found = load_digits()
+    found: Any = load_digits()
     pixels = (found.images * 255 / 16).round().astype(np.uint8).repeat(3, 1).repeat(3, 2)
     pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))
     labels = found.target.astype(np.uint8)

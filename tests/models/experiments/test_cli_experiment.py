@@ -12,7 +12,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -116,33 +116,26 @@ def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
 ) -> None:
     from models.experiments import training
 
-    fit, lasting = training.train, list[int]()
+    train, epochs = training.train, list[int]()
 
-    def killed(*arguments: object, **options: object) -> object:
-        network, images, held, recipe, _ = arguments
-
-        def stop(done: int, most: int) -> None:
-            lasting.append(done)
-            if done == 2:
+    def watched(*given: Any, last: int, **options: Any) -> Any:
+        def note(done: int, most: int) -> None:
+            epochs.append(done)
+            if done == last:
                 raise KeyboardInterrupt
 
-        return fit(network, images, held, recipe, stop, **options)  # pyright: ignore[reportArgumentType]
-
-    def counted(*arguments: object, **options: object) -> object:
-        network, images, held, recipe, _ = arguments
-        return fit(
-            network, images, held, recipe, lambda done, most: lasting.append(done), **options
-        )  # pyright: ignore[reportArgumentType]
+        *but_progress, _ = given
+        return train(*but_progress, note, **options)
 
     out, whole = tmp_path / "out", tmp_path / "whole"
     assert run("stacked", "--data", few, "--out", whole, "--quick").code == 0
-    monkeypatch.setattr(training, "train", killed)
+    monkeypatch.setattr(training, "train", partial(watched, last=2))
     assert run("stacked", "--data", few, "--out", out, "--quick").code != 0
     assert (tmp_path / ".out.checkpoint" / "stacked").is_file()
-    monkeypatch.setattr(training, "train", counted)
+    monkeypatch.setattr(training, "train", partial(watched, last=0))
     assert run("stacked", "--data", few, "--out", out, "--quick").code == 0
 
-    assert lasting == [1, 2, 3]
+    assert epochs == [1, 2, 3]
     found, wanted = (json.loads((one / "metrics.json").read_bytes()) for one in (out, whole))
     assert found["figures"] == wanted["figures"]
     assert not (tmp_path / ".out.checkpoint").exists()
@@ -374,7 +367,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-        monkeypatch.setattr(typer, "prompt", lambda *_, **__: text)
+        monkeypatch.setattr(typer, "prompt", lambda *_, **__: text)  # pyright: ignore[reportUnknownLambdaType]
 
     return say
 
