@@ -67,7 +67,9 @@ def loss_curves(
         palette: colours.
         reference: a loss to compare with.
     """
-    figure, (axes,) = charts.stacked((2.1,), top=0.28, bottom=0.42)
+    # A legend of more than four names has two lines.
+    top = 0.28 if len(histories) <= 2 else 0.5
+    figure, (axes,) = charts.stacked((2.1,), top=top, bottom=0.42)
     colours = (palette.model, palette.event, palette.alert, palette.muted)
     for (name, history), colour in zip(histories.items(), colours, strict=False):
         epochs = [one.number for one in history]

@@ -124,8 +124,8 @@ def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
             if done == last:
                 raise KeyboardInterrupt
 
-        *but_progress, _ = given
-        return train(*but_progress, note, **options)
+        network, images, held, recipe, _ = given
+        return train(network, images, held, recipe, note, **options)
 
     out, whole = tmp_path / "out", tmp_path / "whole"
     assert run("stacked", "--data", few, "--out", whole, "--quick").code == 0
