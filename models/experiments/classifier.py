@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from models.families.dense import DenseAutoencoder, draw_weights
+from models.families.dense import DenseAutoencoder
 
 WIDTHS = (784, 100, 30, 20, 10)
 
@@ -22,7 +22,10 @@ class Classifier(nn.Module):
     def __init__(self, generator: Generator, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(wide, slim) for wide, slim in pairwise(widths))
-        draw_weights(self, generator, "glorot")
+        for layer in self.layers:
+            bound = layer.get_parameter("weight").shape[1] ** -0.5  # as torch does
+            for weight in layer.parameters():
+                nn.init.uniform_(weight, -bound, bound, generator=generator)
 
     def reuse(self, autoencoder: DenseAutoencoder, layers: int) -> None:
         """Begin with the weights of the autoencoder's outermost layers."""

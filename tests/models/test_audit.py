@@ -15,6 +15,7 @@ from models.packing import export
 from models.runtime import OnnxRuntime
 from models.stretches import stored
 from monitor import demo
+from tests.models.machine import NAMES, audited, learnt, machine
 from tests.models.plant import fitted, recording, request, values
 
 

@@ -11,6 +11,7 @@ from tests.benchmarks.encdec.weeks import (
     best_threshold,
     drawn,
 )
+from tests.models.weekly import weekly_load
 
 KEOGH = Path(__file__).parents[3] / "shared" / "data" / "keogh"
 needs_keogh = pytest.mark.skipif(not KEOGH.is_dir(), reason=f"no recordings in {KEOGH}")

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.decoder import looped, network, windows
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:

@@ -12,6 +12,7 @@ from models.families.dense import corrupted
 from models.plan import Settings
 from models.split import Split
 from models.training import train
+from tests.models.layers import dense, quiet, seeded, stacked, trained_epochs, windows
 from tests.models.plant import normal, values
 
 
