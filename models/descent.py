@@ -66,7 +66,7 @@ class Descent:
         optimiser = torch.optim.Adam(weights)
         epochs = self._network.pretraining + self._epochs
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self._settings.lr, epochs=epochs, steps_per_epoch=steps
+            optimiser, self._settings.lr or self._network.lr, epochs=epochs, steps_per_epoch=steps
         )
         return optimiser, schedule
 

@@ -28,7 +28,7 @@ class Settings:
             the next look at the validation loss is a waste.
         stride: trains on every n-th window.
         batch: windows per step.
-        lr: highest rate of the one-cycle schedule (Smith 2018).
+        lr: highest rate of the one-cycle schedule (Smith 2018); None = the family's own.
         clip_norm: longest gradient of a step.
         seed: of weights, batches and noise.
     """
@@ -38,7 +38,7 @@ class Settings:
     epoch_windows: int = 5000
     stride: int = 1
     batch: int = 32
-    lr: float = 1e-3
+    lr: float | None = None
     clip_norm: float = 1.0
     seed: int = 0
 

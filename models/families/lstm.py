@@ -13,18 +13,20 @@ from models.families.network import Network
 class LstmAutoencoder(Network):
     """One LSTM layer reads the window, one of the same width rebuilds it in reverse.
 
-    In training the decoder reads the true frames (teacher forcing); at scoring time it reads its
-    own predictions.
+    At scoring time the decoder reads its own predictions, and by default in training too; in the
+    paper's training it reads the true frames (teacher forcing).
 
     Args:
         hidden: units of encoder and decoder (c).
-        teacher_forcing: its weight in the training loss; the rest is for the decoder that reads
-            its own predictions. Where one frame tells the next, as in long smooth windows, a
-            forced decoder learns to copy and only the latter rebuilds anything.
+        teacher_forcing: its weight in the training loss, 1 in the paper. Where one frame tells the
+            next, as in long smooth windows, a forced decoder learns to copy; one that reads its own
+            predictions learns to rebuild.
     """
 
+    lr = 1e-2
+
     def __init__(
-        self, window: int, sensors: int, hidden: int = 64, teacher_forcing: float = 1.0
+        self, window: int, sensors: int, hidden: int = 64, teacher_forcing: float = 0.0
     ) -> None:
         super().__init__(window, sensors)
         self.teacher_forcing = teacher_forcing

@@ -14,6 +14,7 @@ class Network(nn.Module):
     and one that takes something from the training windows without a gradient overrides `prepare`.
 
     Attributes:
+        lr: highest rate of its training, unless another is asked for.
         epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
         pretraining: epochs before epoch 1, for parts of the network; not those where it is best.
         scaled: whether an error is already in units of its own normal size.
@@ -22,6 +23,7 @@ class Network(nn.Module):
             may (Breiman 1996).
     """
 
+    lr = 1e-3
     epoch = 1
     pretraining = 0
     scaled = False

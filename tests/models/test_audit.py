@@ -3,71 +3,25 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
 
 from models import bundle
 from models.audit import audit, refusal
-from models.families import FAMILIES
 from models.families.network import Network
-from models.frame import Floats
-from models.manifest import AuditSpec, ProbeSpec
-from models.options import with_options
-from models.packing import Fit, export
-from models.plan import Request, Settings
+from models.manifest import ProbeSpec
+from models.packing import export
 from models.runtime import OnnxRuntime
 from models.stretches import stored
 from monitor import demo
+from tests.models.machine import NAMES, audited, learnt, machine
 from tests.models.plant import fitted, recording, request, values
-
-NAMES = ("speed", "flow", "pressure", "current")
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def machine(rows: int, *, noise: float = 0.1) -> Floats:
-    """Four sensors, each with a course of its own, shape (rows, 4)."""
-    second = np.arange(rows)
-    slow, fast = second / 9, second / 3
-    clean = (np.sin(slow), np.cos(slow), np.sin(fast), np.cos(fast) * np.sin(slow))
-    return np.column_stack(clean) + noise * np.random.default_rng(0).normal(size=(rows, 4))
-
-
-def audited(done: Fit) -> AuditSpec:
-    assert done.manifest.audit is not None
-    return done.manifest.audit
-
-
-def learnt(model: str, *pairs: str, noise: float = 0.1, epochs: int = 12) -> AuditSpec:
-    asked = Request(model=model, window=8, training=Settings(epochs=epochs, lr=0.01))
-    asked = with_options(asked, pairs)
-    return audited(fitted([recording(machine(400, noise=noise), names=NAMES)], asked))
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in ("transformer", "usad") else [])
-        for name in FAMILIES
-    ],
-)
-def test_every_family_tells_every_required_probe_and_finds_every_step(model: str) -> None:
-    found = learnt(model)
-
-    assert found.refused is None
-    assert found.probes["white-noise"].verdict == "told"
-    assert found.probes["sensor-swap"].verdict == "told"
-    assert found.rebuilt_noise < 0.8
-    assert found.alarmed == 0
-    for one in found.sensors:
-        assert one.in_spreads is not None
-        assert one.in_spreads < 1.5
-        assert one.drift.found == one.drift.of == 4
 
 
 def test_a_pca_that_keeps_all_variance_is_refused() -> None:
@@ -76,14 +30,6 @@ def test_a_pca_that_keeps_all_variance_is_refused() -> None:
     assert found.refused is not None
     assert found.refused.startswith("it rebuilds 97% of white noise (wanted under 90%)")
     assert found.probes["white-noise"].verdict == "not told"
-
-
-@pytest.mark.slow
-def test_an_autoencoder_with_a_code_wider_than_its_window_and_no_noise_is_refused() -> None:
-    found = learnt("stacked", "hidden=[256]", "denoise=0", "patience=100", epochs=100)
-
-    assert found.refused is not None
-    assert "of white noise (wanted under 90%)" in found.refused
 
 
 class Identity(Network):

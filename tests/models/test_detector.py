@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models import bundle
 from models.decision import Rule
 from models.detector import (
     FARTHEST,
@@ -19,9 +18,7 @@ from models.detector import (
     scale,
 )
 from models.frame import SECOND, Float32s, Floats, Grid
-from models.packing import Fit
-from models.runtime import OnnxRuntime, Outputs
-from tests.models.plant import fitted, recording, request, values
+from models.runtime import Outputs
 
 WINDOW, SENSORS = 6, 3
 
@@ -168,52 +165,3 @@ def test_the_scores_numpy_part_is_bitwise_independent_of_the_batch(sensors: int,
     whole, part = mahalanobis(newest, mean, precision), mahalanobis(newest[:rows], mean, precision)
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_array_equal(one[:rows], other)
-
-
-def scores_of(done: Fit, windows: Floats) -> Floats:
-    judge = bundle.detector_of(done.manifest, OnnxRuntime(done.files[bundle.NETWORK]))
-    return judge.score_windows(judge.scale(windows)).raw
-
-
-def cut(numbers: Floats, window: int) -> Floats:
-    return np.stack([numbers[end - window : end] for end in range(window, len(numbers), 7)])
-
-
-@pytest.mark.parametrize("score", get_args(Score))
-def test_other_units_change_no_score(score: Score) -> None:
-    normal, fresh = values(600), values(200, seed=1)
-    fresh[100:] += [0.5, 0, 0]
-    factor, shift = np.array([1.8, 1e-3, 250.0]), np.array([32.0, 7.0, -1000.0])
-    asked = request("pca", score=score)
-
-    here = fitted([recording(normal)], asked)
-    there = fitted([recording(normal * factor + shift)], asked)
-
-    window = here.manifest.window
-    np.testing.assert_allclose(
-        scores_of(there, cut(fresh * factor + shift, window)),
-        scores_of(here, cut(fresh, window)),
-        rtol=1e-3,
-    )
-
-
-@pytest.mark.parametrize("model", ["pca", "stacked", "lstm"])
-@pytest.mark.parametrize("score", get_args(Score))
-def test_constant_and_doubled_sensors_train_and_score_finitely(model: str, score: Score) -> None:
-    def widened(numbers: Floats) -> Floats:
-        constant = np.full(len(numbers), 7.0)
-        return np.column_stack((numbers, numbers[:, 0], constant, 0 * constant))
-
-    names = ("a", "b", "c", "a again", "seven", "zero")
-    done = fitted(
-        [recording(widened(values(400)), names=names)], request(model, epochs=1, score=score)
-    )
-    fresh = widened(values(100, seed=1))
-    window = done.manifest.window
-    usual = scores_of(done, cut(fresh, window))
-    fresh[:, 4] = 8.0  # the constant sensor leaves its value
-    strange = scores_of(done, cut(fresh, window))
-
-    assert np.isfinite(usual).all()
-    assert np.isfinite(strange).all()
-    assert np.median(strange) > 10 * np.median(usual)

@@ -1,7 +1,6 @@
 """Many networks, one judgement: the median of their scores, and how far they differ."""
 
 import csv
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -15,12 +14,9 @@ from models import bundle
 from models.calibration import smoothed
 from models.cli import main
 from models.decision import Rule
-from models.detector import Detector
-from models.evaluation import score_recordings
 from models.families.ensemble import Ensemble
 from models.families.lstm import LstmAutoencoder
 from models.families.network import Network
-from models.frame import Bools, Floats
 from models.manifest import Manifest
 from models.options import with_options
 from models.packing import export
@@ -261,70 +257,3 @@ def test_score_writes_the_spread_of_an_ensemble_and_of_nothing_else(
 
 
 # What an ensemble is for
-
-
-def auc(label: Bools, raw: Floats) -> float:
-    order = np.argsort(raw)
-    rank = np.empty(len(raw))
-    rank[order] = np.arange(1, len(raw) + 1)
-    hits = label.sum()
-    return float((rank[label].sum() - hits * (hits + 1) / 2) / (hits * (len(raw) - hits)))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_masked_twins_halve_the_variance_over_seeds_and_find_as_much(tmp_path: Path) -> None:
-    rows = recording(values(700))
-    numbers = values(900, seed=1)
-    label = np.zeros(900, bool)
-    for start in range(100, 900, 100):
-        numbers[start : start + 12, start // 100 % 3] += [0.35, 0.7, 0.35][start // 100 % 3]
-        label[start : start + 12] = True
-
-    def raw(detector: Detector) -> Floats:
-        (scores,) = score_recordings(detector, [recording(numbers)])
-        return scores.raw[WINDOW - 1 :]
-
-    found: dict[str, Floats] = {}
-    for model, parameters in (
-        ("stacked", {}),
-        ("ensemble", {"members": ("stacked",) * 5}),
-    ):
-        asked = [
-            Request(
-                model=model,
-                window=WINDOW,
-                parameters=parameters,
-                training=Settings(epochs=8, seed=seed),
-            )
-            for seed in range(4)
-        ]
-        found[model] = np.stack(
-            [
-                raw(bundle.load(written(tmp_path / f"{model}{seed}", fitted([rows], one))))
-                for seed, one in enumerate(asked)
-            ]
-        )
-    single, several = found["stacked"], found["ensemble"]
-    judged = label[WINDOW - 1 :]
-
-    assert single.var(axis=0).mean() > 2 * several.var(axis=0).mean()
-    best = max(auc(judged, one) for one in single)
-    assert np.mean([auc(judged, one) for one in several]) > best - 0.01
-
-
-@pytest.mark.slow
-def test_an_ensemble_costs_no_more_than_its_members_one_by_one() -> None:
-    several = Ensemble(64, 8, ("lstm",) * 5)
-    several.initialise(Generator().manual_seed(0))
-    windows = np.random.default_rng(0).normal(size=(64, 64, 8)).astype(np.float32)
-    together = OnnxRuntime(export(several))
-    alone = OnnxRuntime(export(several.parts()[0]))
-
-    def seconds(run: OnnxRuntime) -> float:
-        start = time.process_time()
-        run(windows)
-        return time.process_time() - start
-
-    ratio = [seconds(together) / seconds(alone) for _ in range(40)]
-    assert np.median(ratio) < 5 * 1.1

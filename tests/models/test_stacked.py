@@ -5,49 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
-from models import training
-from models.families.dense import DenseAutoencoder, corrupted, draw_weights
-from models.families.stacked import StackedAutoencoder
+from models.families.dense import corrupted
 from models.plan import Settings
 from models.split import Split
 from models.training import train
+from tests.models.layers import dense, quiet, seeded, stacked, trained_epochs, windows
 from tests.models.plant import normal, values
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
-
-
-def dense(*widths: int, **options: Any) -> DenseAutoencoder:
-    made = DenseAutoencoder(widths, **options)
-    draw_weights(made, seeded())
-    with torch.no_grad():
-        for bias in (*made.encoder_biases, *made.decoder_biases):
-            bias.normal_(generator=seeded(1))
-    return made
-
-
-def stacked(window: int = 8, sensors: int = 3, **options: Any) -> StackedAutoencoder:
-    made = StackedAutoencoder(window, sensors, **options)
-    made.initialise(seeded())
-    return made
-
-
-def windows(count: int, window: int = 8, sensors: int = 3) -> Tensor:
-    return torch.randn(count, window, sensors, generator=seeded(2))
-
-
-def count(module: torch.nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())
 
 
 def test_layers_are_mirrored_around_the_code() -> None:
@@ -81,60 +52,6 @@ def test_it_is_the_lectures_formula(
     torch.testing.assert_close(net(x), rebuilt)
 
 
-def test_tying_halves_the_lectures_autoencoder_to_82414_parameters() -> None:
-    assert count(DenseAutoencoder((784, 100, 30))) == 163_814
-    assert count(DenseAutoencoder((784, 100, 30), tied=True)) == 82_414
-
-
-def test_a_tied_matrix_is_one_parameter_with_the_gradients_of_both_uses() -> None:
-    tied, twin = dense(9, 6, 2, tied=True), dense(9, 6, 2)
-    with torch.no_grad():
-        twin.load_state_dict(tied.state_dict(), strict=False)
-        for own, shared in zip(twin.decoder_weights, tied.encoder_weights, strict=True):
-            own.copy_(shared.T)
-    x = torch.randn(5, 9, generator=seeded(3))
-
-    tied(x).square().sum().backward()
-    twin(x).square().sum().backward()
-
-    torch.testing.assert_close(tied(x), twin(x))
-    for shared, inwards, outwards in zip(
-        tied.encoder_weights, twin.encoder_weights, twin.decoder_weights, strict=True
-    ):
-        assert inwards.grad.abs().max() > 0
-        assert outwards.grad.abs().max() > 0
-        torch.testing.assert_close(shared.grad, inwards.grad + outwards.grad.T)
-
-
-def test_tying_survives_saving_and_loading_and_stores_each_matrix_once() -> None:
-    net = stacked(hidden=(6, 2), tied=True)
-    stored = save(net.state_dict())
-
-    again = StackedAutoencoder(8, 3, hidden=(6, 2), tied=True)
-    again.load_state_dict(load(stored))
-
-    assert sum(weight.ndim == 2 for weight in load(stored).values()) == 2
-    given = windows(4)
-    assert torch.equal(again(given)[0], net(given)[0])
-    with torch.no_grad():
-        code = again.dense.encode(given.flatten(1))
-        before = again.dense.decode(code)
-        again.dense.encoder_weights[0].mul_(2)
-        assert not torch.equal(again.dense.decode(code), before)
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_stack_equals_its_layers_one_inside_the_other(tied: bool) -> None:
-    net = dense(20, 12, 7, 3, tied=tied)
-    x = torch.randn(6, 20, generator=seeded(3))
-
-    def phase(layer: int, given: Tensor) -> Tensor:
-        code = net.inward(layer, given)
-        return net.outward(layer, code if layer == 2 else phase(layer + 1, code))
-
-    assert torch.equal(net(x), phase(0, x))
-
-
 def test_a_layer_rebuilds_its_own_input_with_an_activation_unless_it_is_the_outermost() -> None:
     net = dense(9, 6, 2, activation="relu")
 
@@ -143,55 +60,6 @@ def test_a_layer_rebuilds_its_own_input_with_an_activation_unless_it_is_the_oute
 
     assert outer.min() < 0
     assert inner.min() == 0
-
-
-def quiet(done: int, most: int) -> None:
-    """Progress that nobody watches."""
-
-
-def trained_epochs(
-    monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> tuple[list[dict[str, Tensor]], StackedAutoencoder]:
-    """The weights at the start of every epoch, and the network at the end."""
-    seen: list[dict[str, Tensor]] = []
-
-    class Watched(StackedAutoencoder):
-        def train(self, mode: bool = True) -> "Watched":
-            if mode:
-                seen.append({name: one.clone() for name, one in self.state_dict().items()})
-            return super().train(mode)
-
-    monkeypatch.setitem(training.FAMILIES, "watched", Watched)
-    numbers, ends = values(300), np.arange(7, 300)
-    split, settings = Split(ends[:180], ends[200:], ends[200:]), Settings(epochs=2, lr=1e-2)
-    fitted = train("watched", options, normal(numbers), 8, split, settings, quiet)
-    assert isinstance(fitted.network, StackedAutoencoder)
-    return seen, fitted.network
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_layers_are_trained_one_after_another_and_then_together(
-    monkeypatch: pytest.MonkeyPatch, tied: bool
-) -> None:
-    seen, net = trained_epochs(monkeypatch, hidden=(10, 4), layerwise=3, tied=tied)
-
-    def moved(start: int, end: int) -> set[str]:
-        one, other = seen[start], seen[end]
-        return {name for name in one if not torch.equal(one[name], other[name])}
-
-    outer = {name for name in seen[0] if name.endswith(".0")}
-    inner = {name for name in seen[0] if name.endswith(".1")}
-    assert len(seen) == 3 + 3 + 2
-    assert outer | inner == set(seen[0])
-    assert moved(0, 3) == outer
-    assert moved(3, 6) == inner
-    assert moved(6, 7) == outer | inner
-    # The stack as joint training finds it equals its phases.
-    net.load_state_dict(seen[6])
-    given = windows(5).flatten(1)
-    code = net.dense.inward(0, given)
-    phases = net.dense.outward(0, net.dense.outward(1, net.dense.inward(1, code)))
-    assert torch.equal(net.dense(given), phases)
 
 
 def test_greedy_training_gives_a_better_start_than_chance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,8 @@
-import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from models.descent import gather
-from models.detector import scale
 from models.families.usad import Usad
-from models.plan import Settings
-from models.split import Split
-from models.training import train
-from tests.models.plant import normal, values
 
 WINDOW = 8
 
@@ -39,27 +32,6 @@ class ByHand(Usad):
 
     def rebuild(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return (0 * windows + 0.8, 0 * windows + 0.6, 0 * windows + 0.4)
-
-
-@pytest.mark.parametrize(
-    ("epoch", "first", "second"),
-    [
-        # (W - W1)^2 = 0.01, (W - W2)^2 = 0.09, (W - W3)^2 = 0.25
-        (1, 0.01, 0.09),
-        (2, 0.01 / 2 + 0.25 / 2, 0.09 / 2 - 0.25 / 2),
-        (5, 0.01 / 5 + 0.25 * 4 / 5, 0.09 / 5 - 0.25 * 4 / 5),
-        (10, 0.01 / 10 + 0.25 * 9 / 10, 0.09 / 10 - 0.25 * 9 / 10),
-    ],
-)
-def test_both_losses_are_the_papers_on_a_worked_example(
-    epoch: int, first: float, second: float
-) -> None:
-    net = ByHand(1, 1, cap=100.0)
-    net.epoch = epoch
-    w = torch.full((1, 1, 1), 0.9, dtype=torch.float64)
-
-    assert net.loss(w, seeded(), 0).item() == pytest.approx(first, rel=1e-12)
-    assert net.loss(w, seeded(), 1).item() == pytest.approx(second, rel=1e-12)
 
 
 def test_n_grows_to_its_cap() -> None:
@@ -153,38 +125,3 @@ def test_error_and_expectation_are_in_the_units_of_the_window() -> None:
 
 def quiet(done: int, most: int) -> None:
     """Progress that nobody watches."""
-
-
-def trained(cap: float) -> tuple[Usad, Tensor]:
-    """A network trained on 200 normal rows, and scaled frames of which the last drift away."""
-    numbers, ends = values(600), np.arange(WINDOW - 1, 600)
-    alone = Split(ends[:200], ends[:0], ends[:0])
-    settings = Settings(epochs=40, lr=1e-2, batch=64)
-    options = {"cap": cap}
-    fitted = train("usad", options, normal(numbers), WINDOW, alone, settings, quiet)
-    numbers[450:, 1] += np.linspace(0, 8, 150)
-    assert isinstance(fitted.network, Usad)
-    return fitted.network, torch.from_numpy(scale(numbers, fitted.center[0], fitted.spread[0]))
-
-
-def scores(net: Usad, frames: Tensor, first: int, last: int) -> Tensor:
-    with torch.no_grad():
-        _, error = net(gather(frames, np.arange(first, last), WINDOW))
-    return error.mean((1, 2))
-
-
-def test_a_drift_is_found() -> None:
-    net, frames = trained(cap=1.25)
-
-    assert scores(net, frames, 540, 600).min() > scores(net, frames, 300, 440).max()
-
-
-def test_fewer_windows_alarm_the_larger_alpha_is() -> None:
-    net, frames = trained(cap=2.0)
-    threshold = scores(net, frames, 300, 440).max()
-    alarms: list[int] = []
-    for net.alpha in np.linspace(0, 1, 11).tolist():
-        alarms.append(int((scores(net, frames, 300, 600) > threshold).sum()))
-
-    assert alarms == sorted(alarms, reverse=True)
-    assert alarms[0] > alarms[5] > alarms[10]
