@@ -1,11 +1,9 @@
 """Bundles: everything a trained detector needs, in one folder, verified before it is used."""
 
-import ctypes
 import hashlib
 import json
 import math
 import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors import numpy as tensors
 from models.adaptation import Adaptation, Start
 from models.decision import Rule
 from models.detector import Calibration, Detector
+from models.folders import remove, swap_in
 from models.frame import Floats
 from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
 from models.runtime import (
@@ -88,11 +87,11 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
                 os.fsync(file.fileno())
         load(draft)
         if out.exists():
-            _replace(out, draft, out.with_name(out.name + ".previous"))
+            swap_in(draft, out)
         else:
             draft.rename(out)
     finally:
-        _remove(draft)
+        remove(draft)
     return manifest
 
 
@@ -314,40 +313,6 @@ def calibration_of(assets: tuple[str, ...], rows: Sequence[CalibrationSpec]) -> 
         np.array([row.error_mean for row in known]) if known else None,
         np.array([row.error_precision for row in known]) if known else None,
     )
-
-
-def _replace(out: Path, draft: Path, previous: Path) -> None:
-    """Put the draft in its place, and what was there aside; on any failure it is there again."""
-    _remove(previous)
-    if _exchange(draft, out):
-        try:
-            draft.rename(previous)
-        except BaseException:
-            _exchange(draft, out)
-            raise
-        return
-    out.rename(previous)
-    try:
-        draft.rename(out)
-    except BaseException:
-        previous.rename(out)
-        raise
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step; False where the system or the file system cannot."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD
-    return rename is not None and not rename(
-        here, os.fsencode(one), here, os.fsencode(other), exchange
-    )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _described(data: bytes) -> FileSpec:

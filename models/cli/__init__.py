@@ -13,6 +13,7 @@ from models.cli.calibrate import calibrate
 from models.cli.common import Stop
 from models.cli.compare import compare
 from models.cli.evaluate import evaluate
+from models.cli.experiment import experiment
 from models.cli.fit import fit
 from models.cli.inspect import inspect
 from models.cli.score import score
@@ -32,6 +33,7 @@ app.command(epilog=f"{INTRODUCTION}\n\n{_figures}")(evaluate)
 app.command()(compare)
 app.command()(audit)
 app.command()(inspect)
+app.command()(experiment)
 
 
 def main() -> NoReturn:

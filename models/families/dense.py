@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 Activation = Literal["selu", "relu", "linear"]
-Scheme = Literal["lecun", "glorot"]
+Scheme = Literal["lecun", "glorot", "uniform"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "selu": functional.selu,
     "relu": functional.relu,
@@ -86,15 +86,19 @@ def draw_weights(module: nn.Module, generator: Generator, scheme: Scheme = "lecu
     Args:
         module: with matrices of shape (outputs, inputs).
         generator: the only source of chance.
-        scheme: LeCun normal, as SELU wants (Klambauer et al. 2017), or Glorot uniform (2010).
+        scheme: LeCun normal, as SELU wants (Klambauer et al. 2017), Glorot uniform (2010), or
+            uniform up to 1 / sqrt(inputs) either way, as PyTorch's own layers begin.
     """
     for weight in module.parameters():
         if weight.ndim < 2:
             nn.init.zeros_(weight)
         elif scheme == "lecun":
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
-        else:
+        elif scheme == "glorot":
             nn.init.xavier_uniform_(weight, generator=generator)
+        else:
+            most = weight.shape[1] ** -0.5
+            nn.init.uniform_(weight, -most, most, generator=generator)
 
 
 def corrupted(values: Tensor, generator: Generator, deviation: float, masked: float) -> Tensor:

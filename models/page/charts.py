@@ -4,8 +4,8 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -32,6 +32,23 @@ _NAMES: Final = {
     EVENT: "event",
     ALERT: "alert",
 }
+
+
+class Palette(NamedTuple):
+    """The colours of a picture."""
+
+    ink: str
+    muted: str
+    rule: str
+    paper: str
+    model: str
+    event: str
+    alert: str
+
+
+PAGE = Palette(INK, MUTED, RULE, PAPER, MODEL, EVENT, ALERT)
+# The style sheet's colours by day, for pictures that stand alone.
+DAY = Palette("#1b1f24", "#5c6773", "#dde2e7", "#fff", "#1f63ad", "#d98a12", "#c4342b")
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text, in the page's font
     "text.parse_math": False,
@@ -68,9 +85,15 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 
-def style() -> Any:
-    """The context in which a page's charts are made."""
-    return mpl.rc_context(_STYLE)
+def style(palette: Palette = PAGE) -> Any:
+    """The context in which charts are made."""
+    colours = dict(zip(PAGE, palette, strict=True))
+    return mpl.rc_context(
+        {
+            key: colours.get(value, value) if isinstance(value, str) else value
+            for key, value in _STYLE.items()
+        }
+    )
 
 
 def stacked(
@@ -119,10 +142,26 @@ def svg(figure: Figure, label: str) -> Markup:
     return Markup(opening + re.sub(r"\s*\n\s*", "\n", inside))
 
 
+def png(draw: Callable[[Palette], Figure], dots: int = 144) -> bytes:
+    """A picture by day as a PNG file, the same bytes for the same picture.
+
+    Args:
+        draw: makes the figure in some colours.
+        dots: per inch.
+    """
+    buffer = io.BytesIO()
+    with style(DAY), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        draw(DAY).savefig(
+            buffer, format="png", dpi=dots, facecolor=DAY.paper, metadata={"Software": None}
+        )
+    return buffer.getvalue()
+
+
 def _themed(tag: str, own: str) -> str:
     """A tag in the page's colours, with two decimals and names that no other picture has."""
     # Groups are named as well, and referred to by nothing.
-    tag = re.sub(r' id="[^"]*_[^"]*"', "", tag)
+    tag = re.sub(r'^(<g\b.*?) id="[^"]*"', r"\1", tag)
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{own}-", tag)
     tag = re.sub(r"#0[1-9]0000", lambda colour: f"var(--{_NAMES[colour[0]]})", tag)
     return re.sub(r"(\.\d\d)\d+", r"\1", tag)

@@ -629,7 +629,7 @@ def test_an_end_in_the_midst_of_writing_leaves_the_old_bundle_whole(
 
     monkeypatch.setattr(Path, "rename", failing)
     if not in_one_step:
-        monkeypatch.setattr("models.bundle.ctypes.CDLL", lambda name: object())  # pyright: ignore[reportUnknownLambdaType]
+        monkeypatch.setattr("models.folders.ctypes.CDLL", lambda name: object())  # pyright: ignore[reportUnknownLambdaType]
 
     try:
         write(folder, *other, force=True)

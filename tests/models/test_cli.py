@@ -641,6 +641,7 @@ import sys
 from models.cli import app
 for command in (
     *([], ["fit"], ["calibrate"], ["score"], ["evaluate"], ["audit"], ["compare"], ["inspect"]),
+    ["experiment"],
     ["--version"],
 ):
     try:
@@ -653,7 +654,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy", "matplotlib", "jinja2"} & sys
 
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
-    assert done.out.count("Example: sensor-trainer") == 8
+    assert done.out.count("Example: sensor-trainer") == 9
     assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
     assert "bundle schema 1" in done.out
 

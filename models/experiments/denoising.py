@@ -1,0 +1,99 @@
+"""What both denoising practices share: clean images from noisy ones, and how much cleaner."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Generator
+
+from models.experiments.drawing import image_rows
+from models.experiments.experiment import Outcome, Picture, References, Task, judged
+from models.experiments.fitting import Pixels, Recipe
+from models.experiments.practices.stacked import stacked
+from models.experiments.reconstruction import (
+    COLUMNS,
+    figures_of,
+    losses,
+    pairs,
+    pixels_of,
+    reference_loss,
+)
+from models.experiments.training import fit, rebuilt, shortened, told
+from models.families.dense import corrupted
+
+RECIPE = Recipe("sgd", 1.0, 32, 10)
+SHOWN = """
+Noise is laid on every image while training, anew each time, and the loss compares with the clean
+image. Copying no longer helps, however wide the code is: the network has to know what images look
+like. Afterwards it is used without noise, or to clean what is noisy.
+
+The training loss lies above the validation loss, for only in training is there noise.
+"""
+
+
+def denoised(
+    task: Task,
+    references: References,
+    kind: str,
+    further: str,
+    *,
+    deviation: float = 0.0,
+    masked: float = 0.0,
+) -> Outcome:
+    """Train the stacked autoencoder with noise, and let it clean held-out images.
+
+    Args:
+        task: of the experiment.
+        references: of its figures.
+        kind: of noise, in words.
+        further: what to try next.
+        deviation: of Gaussian noise.
+        masked: share of the pixels that are dropped.
+    """
+    images, held = pixels_of(task)
+    network, recipe = stacked(denoise=deviation, mask=masked), shortened(task, RECIPE)
+    history = fit(task, "denoise", network, recipe, (images, held))
+    noise = Generator().manual_seed(task.seed)
+    noisy = corrupted(torch.from_numpy(held), noise, deviation, masked).numpy()
+    cleaned, once_more = rebuilt(network, noisy), rebuilt(network, noisy)
+    clean = rebuilt(network, held)
+    known = figures_of(task, network, history)
+    figures = {
+        "validation_loss": known.pop("validation_loss"),
+        "rounded_accuracy": known.pop("rounded_accuracy"),
+        "cleaner": (
+            "Squared error of noisy images, times that of cleaned ones",
+            _distance(noisy, held) / _distance(cleaned, held),
+        ),
+        "clean_error": ("Squared error of clean images rebuilt", _distance(clean, held)),
+        "cleaned_error": ("Squared error of noisy images rebuilt", _distance(cleaned, held)),
+        "difference": (
+            "Largest difference between two reconstructions of the same",
+            float(np.abs(cleaned - once_more).max()),
+        ),
+        **known,
+    }
+    shown = [held, noisy, cleaned]
+    rows = [*zip(("clean", "noisy", "cleaned"), (one[:COLUMNS] for one in shown), strict=True)]
+    return Outcome(
+        shown=SHOWN,
+        reached=judged(task, references, figures),
+        pictures=(
+            Picture(
+                "denoised",
+                "Clean, noisy, cleaned",
+                f"Held-out images, with {kind}, and what the network makes of the noisy ones.",
+                partial(image_rows, rows),
+            ),
+            pairs(
+                {"rebuilt": network}, held, "Without noise it rebuilds as other autoencoders do."
+            ),
+            losses({"denoising": history}, reference_loss(task, references)),
+        ),
+        further=further,
+        made=(f"784–100–30–100–784, SELU, sigmoid, binary cross-entropy, {told(recipe)}; {kind}.",),
+    )
+
+
+def _distance(images: Pixels, clean: Pixels) -> float:
+    return float(np.square(images - clean, dtype=np.float64).mean())

@@ -1,0 +1,33 @@
+"""Denoising with half of the pixels dropped."""
+
+from models.experiments.denoising import denoised
+from models.experiments.experiment import Outcome, References, Task, Wanted
+from models.experiments.practices.denoise_gaussian import CLEANER, DIFFERENCE
+
+MASKED = 0.5
+REFERENCES: References = {
+    "MNIST": {
+        "validation_loss": Wanted(0.1093, most=0.1143, source="measured, one seed"),
+        "rounded_accuracy": Wanted(0.9610, least=0.9570, source="measured, one seed"),
+        "cleaner": CLEANER,
+        "difference": DIFFERENCE,
+    },
+    "Fashion-MNIST": {
+        "validation_loss": Wanted(0.2959, most=0.3059, source="published, the notebook"),
+        "rounded_accuracy": Wanted(0.9238, least=0.9198, source="published, the notebook"),
+        "cleaner": CLEANER,
+        "difference": DIFFERENCE,
+    },
+}
+FURTHER = """
+denoise-gaussian: noise on all pixels instead of none of half of them.
+
+Drop a square instead of single pixels: to fill it, the network has to know more.
+
+sensor-trainer fit --model stacked --set mask=0.1: dropped readings in windows.
+"""
+
+
+def run(task: Task) -> Outcome:
+    """Dropout on the input while training; what is kept grows, so that the mean stays."""
+    return denoised(task, REFERENCES, f"{MASKED:.0%} of the pixels dropped", FURTHER, masked=MASKED)

@@ -1,0 +1,446 @@
+"""sensor-trainer experiment: what it leaves, what it refuses, and how it goes on."""
+
+import gzip
+import hashlib
+import json
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import typer
+
+from models.cli import main
+from models.experiments import download
+from models.experiments.download import SOURCES, Source
+from models.experiments.metrics import Metrics
+from models.experiments.practices import PRACTICES
+from tests.models.experiments.digits import MAGIC, write_digits, write_idx
+from tests.models.test_page import Reader
+
+ROOT = Path(__file__).parents[3]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs sensor-trainer experiment in this process, to its exit code."""
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["sensor-trainer", "experiment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        code = left.value.code
+        return Done(code if isinstance(code, int) else 0, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images that no test may change."""
+    return write_digits(tmp_path_factory.mktemp("images") / "digits")
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A folder of few images."""
+    return write_digits(tmp_path / "few", train=120, test=60)
+
+
+@pytest.mark.parametrize("name", PRACTICES)
+def test_every_experiment_leaves_its_figures_pictures_and_page(
+    run: Run, digits: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "out"
+
+    done = run(name, "--data", digits, "--out", out, "--quick")
+
+    assert (done.code, done.err) == (0, "")
+    metrics = Metrics.model_validate_json((out / "metrics.json").read_bytes())
+    assert (metrics.experiment, metrics.data, metrics.quick, metrics.seed) == (
+        *(name, "digits", True),
+        0,
+    )
+    assert metrics.images == {"train": 660, "validation": 60, "test": 120}
+    assert all(one.value is not None for one in metrics.figures.values())
+    assert {one.met for one in metrics.figures.values()} == {None}
+    assert {path.name for path in out.iterdir()} == {
+        *("metrics.json", "report.html"),
+        *metrics.pictures,
+    }
+    for picture in metrics.pictures:
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+    assert "default-src 'none'" in page
+    reader = Reader(re.sub(r"<(br|img|image)\b[^>]*?/?>", "", page))
+    for text in (PRACTICES[name], "What to try next", *(f.name for f in metrics.figures.values())):
+        assert re.sub(r"\s+", " ", text) in reader.text
+    assert page.count("<svg") == len(metrics.pictures)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_the_same_run_has_the_same_figures_and_another_seed_others(
+    run: Run, few: Path, tmp_path: Path
+) -> None:
+    def figures(out: Path, *options: str) -> dict[str, object]:
+        assert run("stacked", "--data", few, "--out", out, "--quick", *options).code == 0
+        return json.loads((out / "metrics.json").read_bytes())["figures"]
+
+    first = figures(tmp_path / "first")
+
+    assert figures(tmp_path / "again") == first
+    assert figures(tmp_path / "other", "--seed", "1") != first
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.experiments import training
+
+    train, epochs = training.train, list[int]()
+
+    def watched(*given: Any, last: int, **options: Any) -> Any:
+        def note(done: int, most: int) -> None:
+            epochs.append(done)
+            if done == last:
+                raise KeyboardInterrupt
+
+        network, images, held, recipe, _ = given
+        return train(network, images, held, recipe, note, **options)
+
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert run("stacked", "--data", few, "--out", whole, "--quick").code == 0
+    monkeypatch.setattr(training, "train", partial(watched, last=2))
+    assert run("stacked", "--data", few, "--out", out, "--quick").code != 0
+    assert (tmp_path / ".out.checkpoint" / "stacked").is_file()
+    monkeypatch.setattr(training, "train", partial(watched, last=0))
+    assert run("stacked", "--data", few, "--out", out, "--quick").code == 0
+
+    assert epochs == [1, 2, 3]
+    found, wanted = (json.loads((one / "metrics.json").read_bytes()) for one in (out, whole))
+    assert found["figures"] == wanted["figures"]
+    assert not (tmp_path / ".out.checkpoint").exists()
+
+
+def test_list_names_every_experiment_without_torch() -> None:
+    code = """
+import sys
+from models.cli import app
+try:
+    app(["experiment", *sys.argv[1:]])
+finally:
+    print(sorted({"torch", "sklearn", "scipy", "matplotlib", "jinja2"} & sys.modules.keys()))
+"""
+    done, as_json = (
+        subprocess.run(
+            [sys.executable, "-c", code, "list", *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for options in ((), ("--json",))
+    )
+
+    *lines, brought = done.stdout.splitlines()
+    assert (done.returncode, brought) == (0, "[]")
+    assert [line.split(maxsplit=1) for line in lines] == [[*one] for one in PRACTICES.items()]
+    assert json.loads(as_json.stdout.rpartition("\n[")[0]) == PRACTICES
+
+
+@pytest.fixture
+def two() -> Iterator[None]:
+    """As if there were two experiments."""
+    everything = dict(PRACTICES)
+    for name in everything.keys() - {"stacked", "outlier"}:
+        del PRACTICES[name]
+    yield
+    PRACTICES.clear()
+    PRACTICES.update(everything)
+
+
+@pytest.mark.usefixtures("two")
+def test_all_runs_each_into_a_folder_and_leaves_finished_ones_as_they_are(
+    run: Run, few: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "all"
+    command = ("all", "--data", few, "--out", out, "--quick")
+
+    first = run(*command)
+    before = (out / "stacked" / "metrics.json").stat()
+    index = (out / "index.html").read_text(encoding="utf-8")
+    again = run(*command)
+    otherwise = run(*command, "--seed", "1")
+
+    assert (first.code, again.code) == (0, 0)
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "outlier", "stacked"]
+    assert (out / "stacked" / "metrics.json").stat() == before
+    assert again.out.count("left as it is") == 2
+    assert (otherwise.code, otherwise.err.count("exists; --force replaces it")) == (73, 2)
+    assert re.findall(r'<a href="([^"]*)">\w', index) == [
+        "stacked/report.html",
+        "outlier/report.html",
+    ]
+    assert index.count('src="data:image/png;base64,') == 2
+    assert "2 experiments done." in index
+    assert "2 failures." in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("two")
+def test_all_goes_on_after_one_that_fails_and_says_so(run: Run, tmp_path: Path, few: Path) -> None:
+    labels = np.full(60, 3, np.uint8)
+    write_idx(few / "t10k-labels-idx1-ubyte", labels, MAGIC["labels"])
+    out = tmp_path / "all"
+
+    done = run("all", "--data", few, "--out", out, "--quick")
+
+    assert done.code == 65
+    assert "sensor-trainer: outlier: wanted images with labels below 5" in done.err
+    assert f"failed: outlier; the others are in {out}" in done.err
+    assert "Traceback" not in done.err
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert "1 experiment done; 1 failure." in index
+    assert 'src="data:image/png;base64,' in index
+    assert (out / "stacked" / "report.html").is_file()
+
+
+def test_what_is_there_is_replaced_only_by_force_and_only_if_it_is_an_experiment(
+    run: Run, few: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("stacked", "--data", few, "--out", out, "--quick")
+    strange = tmp_path / "photos"
+    strange.mkdir()
+    (strange / "me.png").write_bytes(b"")
+
+    assert run(*command).code == 0
+    refused = run(*command)
+    forced = run(*command, "--force")
+    precious = run("stacked", "--data", few, "--out", strange, "--quick", "--force")
+    mixed = run("all", "--data", few, "--out", strange, "--quick")
+
+    assert (refused.code, forced.code) == (73, 0)
+    assert "exists; --force replaces it and keeps it as out.previous" in refused.err
+    assert (tmp_path / "out.previous" / "metrics.json").is_file()
+    assert (precious.code, mixed.code) == (73, 73)
+    assert "is no experiment's folder" in precious.err
+    assert "holds me.png, which is no experiment's" in mixed.err
+    assert [path.name for path in strange.iterdir()] == ["me.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("stackd",), 2, "stackd: wanted one of simple, pca, .*did you mean stacked?"),
+        (("stacked", "--out", "o"), 2, "--data: is missing; wanted a folder"),
+        (("stacked", "--data", "d"), 2, "--out: is missing; wanted a folder"),
+        (("stacked", "--data", "/none", "--out", "o"), 66, "/none: no such folder; wanted MNIST's"),
+        (
+            ("all", "--data", "/none", "--out", "o"),
+            66,
+            "t10k-labels-idx1-ubyte, with .gz or without",
+        ),
+        (("stacked", "--data", "/none", "--out", "/dev/null/o"), 73, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_run_is_one_message(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = run(*arguments)
+
+    assert (done.code, done.out) == (code, "")
+    assert re.match(f"sensor-trainer: .*{message}", done.err)
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("train-images-idx3-ubyte", lambda data: data[:-1], "bytes of images; wanted"),  # pyright: ignore[reportUnknownLambdaType]
+        ("train-labels-idx1-ubyte", lambda data: b"\1\2\3\4" + data[4:], "begins with 01 02 03 04"),  # pyright: ignore[reportUnknownLambdaType]
+        ("t10k-images-idx3-ubyte", lambda data: b"", "begins with ; wanted"),  # pyright: ignore[reportUnknownLambdaType]
+    ],
+)
+def test_image_files_that_are_not_whole_are_one_message(
+    run: Run, few: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes], message: str
+) -> None:
+    (few / name).write_bytes(change((few / name).read_bytes()))
+
+    done = run("stacked", "--data", few, "--out", tmp_path / "out", "--quick")
+
+    assert (done.code, done.out) == (65, "")
+    assert done.err.startswith(f"sensor-trainer: {few / name}: ")
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("room", [1 << 10, 1 << 14])
+def test_no_room_for_the_output_is_one_message_and_leaves_none(
+    few: Path, tmp_path: Path, room: int
+) -> None:
+    """The first does not suffice for the state after an epoch, the second not for the page."""
+    out = tmp_path / "out"
+    name = "stacked" if room < 1 << 12 else "pca"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "models.cli", "experiment", name),
+            *("--data", few, "--out", out, "--quick"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+
+    assert (done.returncode, done.stdout) == (73, "")
+    assert re.fullmatch(
+        rf"sensor-trainer: {out}: cannot be written \(.*File too large.*\)\n", done.stderr
+    )
+    assert not out.exists()
+
+
+def test_a_device_that_is_not_there_is_refused(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    done = run("stacked", "--data", few, "--out", tmp_path / "out", "--device", "cuda")
+
+    assert (done.code, done.out) == (69, "")
+    assert done.err == "sensor-trainer: --device cuda: torch sees no such device here; wanted cpu\n"
+
+
+@pytest.fixture
+def mirror(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A server with the few images, gzipped, as the only source; its folder."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    for path in few.iterdir():
+        (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        hashes = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+        }
+        source = Source("Few", f"http://127.0.0.1:{server.server_port}/", hashes, 10_000)
+        monkeypatch.setitem(SOURCES, "few", source)
+        yield folder
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing to say."""
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sits before a terminal and says something."""
+
+    def say(text: str) -> None:
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+        monkeypatch.setattr(typer, "prompt", lambda *_, **__: text)  # pyright: ignore[reportUnknownLambdaType]
+
+    return say
+
+
+def test_missing_files_are_fetched_if_one_says_so(
+    run: Run, mirror: Path, tmp_path: Path, answer: Callable[[str], None]
+) -> None:
+    images = tmp_path / "images"
+    command = ("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
+
+    answer("no")
+    refused = run(*command)
+    answer("few")
+    done = run(*command)
+
+    assert refused.code == 66
+    assert done.code == 0
+    assert {path.name for path in images.iterdir()} == {path.name for path in mirror.iterdir()}
+
+
+def test_a_fetched_file_that_is_another_one_is_not_kept(
+    run: Run, mirror: Path, tmp_path: Path, answer: Callable[[str], None]
+) -> None:
+    (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(b"something else")
+    images = tmp_path / "images"
+    answer("few")
+
+    done = run("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
+
+    assert done.code == 66
+    assert "t10k-labels-idx1-ubyte.gz: has the SHA-256" in done.err
+    assert "wanted MNIST's or Fashion-MNIST's four files in" in done.err
+    assert "t10k-labels-idx1-ubyte.gz" not in {path.name for path in images.iterdir()}
+    assert not [*images.glob(".*")]
+
+
+@pytest.mark.parametrize("why", ["no such file", "no server"])
+def test_without_the_network_the_error_says_which_files_to_put_where(
+    run: Run,
+    mirror: Path,
+    tmp_path: Path,
+    answer: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+) -> None:
+    if why == "no server":
+        source = SOURCES["few"]
+        monkeypatch.setitem(
+            SOURCES, "few", Source("Few", "http://127.0.0.1:9/", source.files, source.size)
+        )
+    else:
+        for path in mirror.iterdir():
+            path.unlink()
+    images = tmp_path / "images"
+    answer("few")
+
+    done = run("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
+
+    assert done.code == 66
+    assert "cannot be fetched (" in done.err
+    assert f"four files in {images}: train-images-idx3-ubyte" in done.err
+    assert [*images.iterdir()] == []
+
+
+def test_the_known_files_are_those_of_mnist_and_fashion_mnist() -> None:
+    shared = ROOT.parent / "shared" / "data"
+    folders = {"mnist": shared / "mnist", "fashion-mnist": shared / "fashion_mnist"}
+    if not all(folder.is_dir() for folder in folders.values()):
+        pytest.skip(f"no image files in {shared}")
+    for name, folder in folders.items():
+        source = download.SOURCES[name]
+        found = {
+            file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in source.files
+        }
+        assert found == source.files
+        assert sum((folder / file).stat().st_size for file in source.files) == source.size

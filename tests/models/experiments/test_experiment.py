@@ -1,0 +1,188 @@
+"""What figures are measured by, how they are told, and that a linear autoencoder is a PCA."""
+
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from models.experiments.data import Data, read_data
+from models.experiments.drawing import image_rows, tiled
+from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
+from models.experiments.images import Images
+from models.experiments.practices import PRACTICES, practice_of
+from models.experiments.practices.outlier import DAMAGES, area
+from models.experiments.practices.pca import CLOUD, cloud, linear, principal_components
+from models.experiments.practices.pretrain import ACCURACY, WAYS, changed_weights
+from models.experiments.practices.stacked import stacked
+from models.experiments.practices.tsne import agreement
+from models.experiments.reconstruction import cross_entropy, floor
+from models.experiments.training import fit, rebuilt
+from models.page import charts
+from tests.models.experiments.digits import write_digits
+
+NONE = Images(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8))
+
+
+def task(folder: Path, *, name: str = "MNIST", quick: bool = False) -> Task:
+    data = Data(name, NONE, NONE, NONE)
+    return Task("pca", data, quick, 0, "cpu", folder, lambda stage, done, most: None)
+
+
+def test_every_experiment_of_the_list_has_a_file_that_runs_it() -> None:
+    assert [*PRACTICES] == [
+        *("simple", "pca", "stacked", "tsne", "tied", "layerwise", "pretrain"),
+        *("denoise-gaussian", "denoise-dropout", "conv", "recurrent", "sparse", "vae", "outlier"),
+    ]
+    for name in PRACTICES:
+        assert callable(practice_of(name))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_linear_autoencoder_finds_the_plane_of_pca(tmp_path: Path, seed: int) -> None:
+    points, network = cloud(), linear(3, 2)
+    images = points.astype(np.float32)[:, None]
+
+    fit(
+        replace(task(tmp_path), seed=seed),
+        "points",
+        network,
+        CLOUD,
+        (images, images),
+        resumable=False,
+    )
+
+    best = principal_components(2, points)
+    least = np.square(points - best.inverse_transform(best.transform(points))).mean()
+    assert least == pytest.approx(0.0033901, rel=1e-4)
+    assert np.square(points - rebuilt(network, images)[:, 0]).mean() <= 1.01 * least
+    plane = network.dense.decoder_weights[0].detach().numpy()
+    assert np.degrees(linalg.subspace_angles(plane, best.components_.T)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "met", "limits"),
+    [
+        (Wanted(0.0934, most=0.096), 0.096, True, "at most 0.096"),
+        (Wanted(0.0934, most=0.096), 0.0961, False, "at most 0.096"),
+        (Wanted(least=3), 2.9, False, "at least 3"),
+        (Wanted(0.01, 0.005, 0.02), 0.02, True, "0.005 to 0.02"),
+        (Wanted(82_414, 82_414, 82_414), 82_413, False, "exactly 82 414"),
+        (Wanted(0.1952), 17.0, None, ""),
+        (Wanted(most=1), math.nan, False, "at most 1"),
+    ],
+)
+def test_a_figure_is_met_within_its_limits(
+    wanted: Wanted, value: float, met: bool | None, limits: str
+) -> None:
+    assert Reached("key", "name", value, wanted).met is met
+    assert wanted.limits.replace("\N{NARROW NO-BREAK SPACE}", " ") == limits
+
+
+def test_only_a_full_run_on_known_images_is_compared(tmp_path: Path) -> None:
+    references = {"MNIST": {"loss": Wanted(0.1)}}
+    figures: dict[str, tuple[str, float]] = {"loss": ("Loss", 0.2)}
+
+    def compared(the: Task) -> list[Wanted | None]:
+        return [one.wanted for one in judged(the, references, figures)]
+
+    assert compared(task(tmp_path)) == [Wanted(0.1)]
+    assert compared(task(tmp_path, quick=True)) == [None]
+    assert compared(task(tmp_path, name="photos")) == [None]
+    with pytest.raises(KeyError, match="without a figure: loss"):
+        judged(task(tmp_path), references, {})
+
+
+def test_figures_are_told_with_the_digits_that_count() -> None:
+    told = [number(one) for one in (0.09344, 0.5, 0, 163_814, 0.0033901, -0.007, 0.0, 123.4)]
+
+    assert told == [
+        *("0.0934", "0.5000", "0", "163\N{NARROW NO-BREAK SPACE}814"),
+        *("0.00339", "\N{MINUS SIGN}0.00700", "0.0000", "123"),
+    ]
+    assert [given(one) for one in (0.0934, 3, math.nan)] == ["0.0934", "3", "–"]
+
+
+def test_the_last_twelfth_is_held_out_and_a_quick_run_takes_a_slice(tmp_path: Path) -> None:
+    folder = write_digits(tmp_path / "digits", train=1200, test=100)
+
+    whole, quick = read_data(folder), read_data(folder, quick=True)
+
+    assert [len(one) for one in (whole.train, whole.validation, whole.test)] == [1100, 100, 100]
+    assert whole.all_to_train.pixels.shape == (1200, 28, 28)
+    assert quick.train.pixels.tobytes() == whole.train.pixels[:2000].tobytes()
+    assert whole.name == "digits"
+    assert whole.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("mnist", "MNIST"), ("fashion_mnist", "Fashion-MNIST")]
+)
+def test_the_data_sets_are_known_by_their_pixels(folder: str, name: str) -> None:
+    shared = Path(__file__).parents[4] / "shared" / "data" / folder
+    if not shared.is_dir():
+        pytest.skip(f"{shared} is missing")
+
+    data = read_data(shared, quick=True)
+
+    assert data.name == name
+    assert (data.class_names[9] == "Ankle boot") == (name == "Fashion-MNIST")
+
+
+def test_the_floor_is_the_entropy_of_the_grey_levels() -> None:
+    grey = np.array([0, 1, 0.5, 0.25], np.float32)
+
+    entropy = np.log(2) - 0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+
+    assert floor(grey) == pytest.approx(entropy / 4)
+    assert cross_entropy(grey, np.full(4, 0.5)) == pytest.approx(np.log(2))
+
+
+def test_neighbours_agree_where_classes_are_apart() -> None:
+    places = np.repeat([[0.0, 0.0], [9.0, 9.0]], 20, axis=0).astype(np.float32)
+    places += np.random.default_rng(0).normal(0, 0.1, places.shape)
+    labels = np.repeat([0, 1], 20).astype(np.uint8)
+
+    assert agreement(places, labels) == 1
+    assert agreement(places, labels[::-1].copy()) == 1
+    assert agreement(places, np.tile([0, 1], 20).astype(np.uint8)) < 0.7
+
+
+def test_the_area_is_how_often_a_strange_image_has_the_larger_error() -> None:
+    assert area(np.array([1.0, 2.0]), np.array([3.0, 1.5])) == 0.75
+
+
+def test_images_are_damaged_only_in_copies() -> None:
+    images = np.random.default_rng(0).random((5, 28, 28)).astype(np.float32)
+    before = images.copy()
+    for damage in DAMAGES.values():
+        found = damage(images, np.random.default_rng(1))
+        assert found.shape == images.shape
+        assert np.abs(found - before).max() > 0.1
+        assert 0 <= found.min() <= found.max() <= 1
+    assert np.array_equal(images, before)
+
+
+def test_reused_weights_are_counted_bit_for_bit() -> None:
+    import torch
+
+    network = stacked()
+    network.initialise(torch.Generator().manual_seed(0))
+
+    assert changed_weights(network.dense, 0) == 0
+    assert WAYS.keys() == ACCURACY.keys()
+
+
+def test_a_picture_is_the_same_bytes_each_time_by_day_and_by_night() -> None:
+    images = np.linspace(0, 1, 3 * 28 * 28, dtype=np.float32).reshape(3, 28, 28)
+    draw = partial(image_rows, [("one", images), ("two", images[::-1])])
+
+    assert charts.png(draw) == charts.png(draw)
+    with charts.style():
+        svg = charts.svg(draw(charts.PAGE), "pictures")
+    assert "var(--ink)" in svg
+    assert "data:image/png;base64" in svg
+    assert tiled([images]).shape == (114, 342, 4)
