@@ -4,10 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,34 +13,16 @@ import pytest
 from models import bundle
 from models.cli import main
 from models.words import duration
+from tests.models.command import Done, Run, runner
 from tests.models.plant import values, write_csv
 
 ROOT = Path(__file__).parents[2]
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs sensor-trainer in this process, to its exit code."""
-
-    def call(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["sensor-trainer", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        code = left.value.code
-        return Done(code if isinstance(code, int) else 0, out, err)
-
-    return call
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -1,44 +1,22 @@
 """`sensor-trainer compare`, from its arguments to its table."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from models import bundle
-from models.cli import main
+from tests.models.command import Run, runner
 from tests.models.plant import values, write_csv
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `sensor-trainer compare` in this process, on a terminal of 80 columns."""
-
-    def call(*arguments: str | Path) -> Done:
-        short = ("--window", "8", "--set", "epochs=2")
-        given = ["sensor-trainer", "compare", *map(str, arguments), *short]
-        monkeypatch.setattr(sys, "argv", given)
-        monkeypatch.setenv("COLUMNS", "80")
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        code = left.value.code
-        return Done(code if isinstance(code, int) else 0, out, err)
-
-    return call
+    return runner(
+        monkeypatch, capsys, ("compare",), ("--window", "8", "--set", "epochs=2"), columns=80
+    )
 
 
 @pytest.fixture

@@ -859,6 +859,7 @@ def test_every_family_tells_every_required_probe_and_finds_every_step(model: str
 
 
 @pytest.mark.slow
+@long
 def test_an_autoencoder_with_a_code_wider_than_its_window_and_no_noise_is_refused() -> None:
     found = learnt("stacked", "hidden=[256]", "denoise=0", "patience=100", epochs=100)
 

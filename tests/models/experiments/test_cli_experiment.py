@@ -12,45 +12,27 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
 
-from models.cli import main
 from models.experiments import download
 from models.experiments.download import SOURCES, Source
 from models.experiments.metrics import Metrics
 from models.experiments.practices import PRACTICES
+from tests.models.command import Run, runner
 from tests.models.experiments.digits import MAGIC, write_digits, write_idx
 from tests.models.test_page import Reader
 
 ROOT = Path(__file__).parents[3]
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs sensor-trainer experiment in this process, to its exit code."""
-
-    def call(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["sensor-trainer", "experiment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        code = left.value.code
-        return Done(code if isinstance(code, int) else 0, out, err)
-
-    return call
+    return runner(monkeypatch, capsys, ("experiment",))
 
 
 @pytest.fixture(scope="session")
