@@ -23,7 +23,7 @@ BASELINE = "pca"
 # What decides where there are labels, and what is shown beside it.
 DECIDES = "vus_pr"
 FIGURES = (DECIDES, "auc_pr", "event_f1", "detection_delay_s", "false_alarms_per_day")
-MARGIN = 0.1  # of a step, which is found to within 7 %
+MARGIN = 0.1  # a step is found to within 7 %, and less is worth no network
 TIMED = 5  # batches, of which the fastest counts
 
 
@@ -54,6 +54,16 @@ class Entry:
     def loss(self) -> float:
         """Mean error on windows the network did not fit."""
         return self.done.manifest.training.validation_loss
+
+    @property
+    def in_nats(self) -> bool:
+        """Whether its loss is no squared residual, as the baseline's is."""
+        return self.done.manifest.training.pca_validation_loss is None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where its gain by labels lies; None where too few files say so."""
+        return self.gain.interval[DECIDES] if self.gain else None
 
     @property
     def threshold(self) -> ThresholdSpec:
@@ -165,14 +175,20 @@ class Criterion:
         of: the figure of a family.
         better: what a family with a better one does.
         sign: 1 where more is better, -1 where less is.
-        margin: share by which a network must be better to be taken.
     """
 
     figure: str
     of: Callable[[Entry], float]
     better: str
     sign: int = -1
-    margin: float = 0.0
+
+    def beats(self, one: Entry, baseline: Entry) -> bool:
+        """Whether a network is clearly better, by a proven gain or else by the margin."""
+        if self.figure == DECIDES and one.interval:
+            return self.of(one) > self.of(baseline)
+        if self.figure == "loss" and one.in_nats:
+            return False
+        return self.sign * self.of(one) > self.sign * self.of(baseline) * (1 + self.sign * MARGIN)
 
 
 def criterion_of(entries: Iterable[Entry]) -> Criterion:
@@ -186,7 +202,6 @@ def criterion_of(entries: Iterable[Entry]) -> Criterion:
             "spreads in the median sensor",
             lambda one: quantile(one.steps, 0.5),
             "finds smaller steps",
-            margin=MARGIN,
         )
     return Criterion("loss", lambda one: one.loss, "rebuilds unseen normal windows better")
 
@@ -200,16 +215,25 @@ def best_of(entries: dict[str, Entry]) -> tuple[str | None, str]:
     if not able:
         return None, "the audit refuses every one of them: take none"
     by = criterion_of(entries.values())
-    best = max(able, key=lambda name: by.sign * by.of(able[name]))
+    figure = {name: by.sign * by.of(one) for name, one in able.items()}
     if BASELINE not in able:
-        return best, f"the audit refuses pca; of the others take {best}"
-    own, baseline = by.of(able[best]), by.of(able[BASELINE])
-    if by.sign * own <= by.sign * baseline * (1 + by.sign * by.margin):
+        return (best := max(figure, key=figure.__getitem__)), (
+            f"the audit refuses pca; of the others take {best}"
+        )
+    baseline = by.of(able[BASELINE])
+    ahead = [name for name, one in able.items() if by.beats(one, able[BASELINE])]
+    if not ahead:
         return BASELINE, f"no network {by.better} than pca ({baseline:.3g} {by.figure}): take pca"
-    why = f"{best} {by.better} than pca ({own:.3g} against {baseline:.3g} {by.figure})"
-    gain = able[best].gain
-    interval = gain.interval[DECIDES] if gain else None
-    if interval and interval[0] <= 0:
+    by_labels = by.figure == DECIDES
+    proven = [
+        name for name in ahead if not by_labels or not (it := able[name].interval) or it[0] > 0
+    ]
+    best = max(proven or ahead, key=figure.__getitem__)
+    interval = able[best].interval if by_labels else None
+    doubt = "; too few recordings to prove it" if by_labels and not interval else ""
+    own = by.of(able[best])
+    why = f"{best} {by.better} than pca ({own:.3g} against {baseline:.3g} {by.figure}{doubt})"
+    if not proven and interval:
         return BASELINE, (
             f"{why}, but over these files the difference lies in [{interval[0]:.3g}, "
             f"{interval[1]:.3g}]: no proof, so take pca"

@@ -113,9 +113,13 @@ def compare(
         check_free(folder, force=force)
     recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
     labelled = read_data(test, recordings[0].sensors, ignore, EVERYTHING) if test else recordings
-    labelled = [one for one in labelled if one.label is not None and one.label.any()]
-    if test and not labelled:
-        raise Stop(f"--test {test[0]}: holds no row with label 1 to judge on", 65)
+    if test and (bare := [one for one in labelled if one.label is None]):
+        raise Stop(f"--test {bare[0].path}: has no column label to judge by", 65)
+    labelled = [one for one in labelled if one.label is not None]
+    if not any(one.label is not None and one.label.any() for one in labelled):
+        if test:
+            raise Stop(f"--test {test[0]}: holds no row with label 1 to judge on", 65)
+        labelled = []
     try:
         the = plan(recordings, requests[0])
         if not as_json:

@@ -58,7 +58,10 @@ def test_where_there_are_labels_they_decide(pca: Fit) -> None:
 
     assert best_of({"pca": own, "lstm": better}) == (
         "lstm",
-        "lstm finds the labelled events better than pca (0.6 against 0.5 vus_pr): take lstm",
+        (
+            "lstm finds the labelled events better than pca (0.6 against 0.5 vus_pr; too "
+            "few recordings to prove it): take lstm"
+        ),
     )
     assert best_of({"pca": better, "lstm": own}) == (
         "pca",
@@ -76,6 +79,26 @@ def test_a_gain_that_the_files_do_not_prove_is_none(pca: Fit) -> None:
     assert why.endswith("the difference lies in [-0.01, 0.3]: no proof, so take pca")
     proven = entry(pca, vus_pr=0.6, interval=(0.01, 0.3))
     assert best_of({"pca": own, "lstm": proven})[0] == "lstm"
+    higher = entry(pca, vus_pr=0.7, interval=(-0.01, 0.4))
+    assert best_of({"pca": own, "lstm": proven, "usad": higher})[0] == "lstm"
+
+
+def test_a_hair_is_no_gain_where_no_files_prove_it(pca: Fit) -> None:
+    own = entry(pca, vus_pr=0.5)
+
+    assert best_of({"pca": own, "lstm": entry(pca, vus_pr=0.51)})[0] == "pca"
+    slight = entry(pca, vus_pr=0.51, interval=(0.005, 0.015))
+    assert best_of({"pca": own, "lstm": slight})[0] == "lstm"
+
+
+def test_losses_of_another_kind_are_not_compared(pca: Fit) -> None:
+    own = entry(pca, loss=0.2, audited=False)
+    training = own.done.manifest.training.model_copy(
+        update={"validation_loss": -1.3, "pca_validation_loss": None}
+    )
+    done = replace(own.done, manifest=own.done.manifest.model_copy(update={"training": training}))
+
+    assert best_of({"pca": own, "vae": replace(own, done=done)})[0] == "pca"
 
 
 def test_without_labels_the_smaller_step_decides_if_it_is_clearly_smaller(pca: Fit) -> None:
