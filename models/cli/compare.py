@@ -138,8 +138,8 @@ def compare(
         raise Stop(str(error), 65) from None
     except ConditionError as error:
         raise Stop(f"--running {running!r}: {error}", 2) from None
+    best, why = best_of(entries)
     if as_json:
-        best, why = best_of(entries)
         found = {name: one.as_json() for name, one in entries.items()}
         typer.echo(json.dumps({"models": found, "best": best, "why": why}, indent=1))
     else:
@@ -148,3 +148,5 @@ def compare(
     for name, folder in folders.items():
         with writing(folder):
             fitting.save(entries[name].done, folder, force=force)
+    if best is None:
+        raise typer.Exit(1)

@@ -8,7 +8,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -199,6 +199,7 @@ def _run_all(out: Path, images: "Data", how: How, *, as_json: bool) -> None:
     from models.experiments.result import write_index
 
     failures: dict[str, tuple[str, int]] = {}
+    done: dict[str, Any] = {}
     for name in PRACTICES:
         if not as_json:
             typer.echo(f"{name}: {PRACTICES[name]}")
@@ -209,16 +210,21 @@ def _run_all(out: Path, images: "Data", how: How, *, as_json: bool) -> None:
                 metrics = _run(name, out / name, images, how)
             elif not as_json:
                 typer.echo("  is made of the same already, and left as it is")
-            _print(metrics, out / name, as_json=as_json)
         except Stop as error:
             failures[name] = str(error), error.code
         except Exception as error:
             traceback.print_exc()
             failures[name] = f"a fault of the experiment itself ({error!r})", 70
+        else:
+            done[name] = metrics.model_dump(mode="json")
+            if not as_json:
+                _print(metrics, out / name, as_json=False)
         if name in failures:
             typer.echo(f"sensor-trainer: {name}: {failures[name][0]}", err=True)
         with writing(out):
             write_index(out, {key: text for key, (text, _) in failures.items()}, [*PRACTICES])
+    if as_json:
+        typer.echo(json.dumps(done, indent=1))
     if failures:
         names = ", ".join(failures)
         raise Stop(f"failed: {names}; the others are in {out}", next(iter(failures.values()))[1])

@@ -64,7 +64,7 @@ def read_data(folder: Path, *, quick: bool = False) -> Data:
     """
     train, test = read(folder)
     name = _KNOWN.get(hashlib.sha256(train.pixels.tobytes()).hexdigest(), folder.resolve().name)
-    first = len(train) - round(len(train) * HELD_OUT)
+    first = len(train) - max(1, round(len(train) * HELD_OUT))
     most, few = QUICK if quick else (len(train), len(train))
     return Data(
         name,

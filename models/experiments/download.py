@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.error import URLError
@@ -93,6 +94,8 @@ def fetch(folder: Path, source: Source, progress: Callable[[int, int], None]) ->
     for name, wanted in source.files.items():
         place = folder / name
         if place.exists():
+            if hashlib.sha256(place.read_bytes()).hexdigest() != wanted:
+                raise DownloadError(f"{place}: is another file than {source.url}{name}")
             continue
         draft, found = folder / f".{name}.{os.getpid()}.tmp", hashlib.sha256()
         try:
@@ -116,7 +119,8 @@ def _chunks(url: str) -> Iterator[bytes]:
         with urlopen(url, timeout=TIMEOUT) as answer:
             while chunk := answer.read(CHUNK):
                 yield chunk
-    except URLError as error:
-        raise DownloadError(f"{url}: cannot be fetched ({error.reason})") from None
     except TimeoutError:
         raise DownloadError(f"{url}: sends nothing for {TIMEOUT} s") from None
+    except (OSError, HTTPException) as error:
+        why = error.reason if isinstance(error, URLError) else error
+        raise DownloadError(f"{url}: cannot be fetched ({why})") from None

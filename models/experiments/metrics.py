@@ -56,7 +56,7 @@ def fingerprint_of(name: str, data: Data, *, quick: bool, seed: int, device: str
     """A hash of an experiment, its settings, its images and the versions of what computes."""
     parts = (data.train, data.validation, data.test)
     return fingerprint(
-        (name, quick, seed, device),
+        (name, quick, seed, device, version("scikit-learn")),
         [array for one in parts for array in (one.pixels, one.labels)],
     )
 

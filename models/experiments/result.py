@@ -28,6 +28,7 @@ def write(out: Path, metrics: Metrics, outcome: Outcome) -> None:
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        remove(draft)
         draft.mkdir()
         for name, content in files.items():
             (draft / name).write_bytes(content)
@@ -40,7 +41,13 @@ def write(out: Path, metrics: Metrics, outcome: Outcome) -> None:
 
 
 def read(out: Path) -> Metrics | None:
-    """The metrics of a result's folder, if it is one."""
+    """The metrics of a result's folder, if it is a whole one."""
+    found = _metrics(out)
+    whole = found and all((out / name).is_file() for name in (REPORT, *found.pictures))
+    return found if whole else None
+
+
+def _metrics(out: Path) -> Metrics | None:
     try:
         return Metrics.model_validate_json((out / METRICS).read_bytes())
     except (OSError, ValidationError):
@@ -49,7 +56,9 @@ def read(out: Path) -> Metrics | None:
 
 def replaceable(out: Path) -> bool:
     """Whether nothing but a result would be lost there."""
-    return not out.exists() or (out.is_dir() and (read(out) is not None or not any(out.iterdir())))
+    return not out.exists() or (
+        out.is_dir() and (_metrics(out) is not None or not any(out.iterdir()))
+    )
 
 
 def write_index(out: Path, failures: Mapping[str, str], names: Sequence[str]) -> None:

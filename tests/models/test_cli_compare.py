@@ -89,7 +89,8 @@ def test_json_has_all_figures_of_each_family(run: Run, plant: Path) -> None:
         (["{plant}", "--models", "guess"], 2, "--models guess: wanted one of pca, stacked"),
         (["{plant}", "--models", "lstm,lstm"], 2, "has 'lstm' twice"),
         (["{plant}", "--models", "stacked", "--set", "denoise=0"], 2, "no such key for pca"),
-        (["{plant}", "--test", "{plant}"], 65, "holds no row with label 1 to judge on"),
+        (["{plant}", "--test", "{plant}"], 65, "has no column label to judge by"),
+        (["{plant}", "--test", "{healthy}"], 65, "holds no row with label 1 to judge on"),
         (["{plant}", "--test", "{nowhere}"], 66, "no such file or folder"),
         (["{nowhere}"], 66, "no such file or folder"),
         (["{plant}", "--rows", "0:90"], 65, "too little normal data"),
@@ -100,7 +101,9 @@ def test_what_cannot_be_compared_is_one_message_and_an_exit_code(
     run: Run, plant: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (tmp_path / "taken" / "pca").mkdir(parents=True)
-    places = {name: tmp_path / name for name in ("taken", "nowhere")} | {"plant": plant}
+    healthy = write_csv(tmp_path / "healthy.csv", values(100), label=[0] * 100)
+    places = {name: tmp_path / name for name in ("taken", "nowhere")}
+    places |= {"plant": plant, "healthy": healthy}
 
     done = run(*(argument.format(**places) for argument in arguments))
 

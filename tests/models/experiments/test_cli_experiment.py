@@ -171,9 +171,11 @@ def test_all_runs_each_into_a_folder_and_leaves_finished_ones_as_they_are(
     before = (out / "stacked" / "metrics.json").stat()
     index = (out / "index.html").read_text(encoding="utf-8")
     again = run(*command)
+    as_json = run(*command, "--json")
     otherwise = run(*command, "--seed", "1")
 
     assert (first.code, again.code) == (0, 0)
+    assert sorted(json.loads(as_json.out)) == ["outlier", "stacked"]
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "outlier", "stacked"]
     assert (out / "stacked" / "metrics.json").stat() == before
     assert again.out.count("left as it is") == 2
@@ -185,6 +187,21 @@ def test_all_runs_each_into_a_folder_and_leaves_finished_ones_as_they_are(
     assert index.count('src="data:image/png;base64,') == 2
     assert "2 experiments done." in index
     assert "2 failures." in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("two")
+def test_a_result_that_lacks_a_picture_is_not_finished_and_stops_no_other(
+    run: Run, few: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "all"
+    command = ("all", "--data", few, "--out", out, "--quick")
+    assert run(*command).code == 0
+    next((out / "outlier").glob("*.png")).unlink()
+
+    refused, replaced = run(*command), run(*command, "--force")
+
+    assert (refused.code, refused.err.count("exists; --force replaces it")) == (73, 1)
+    assert (replaced.code, len(list((out / "outlier").glob("*.png"))) > 0) == (0, True)
 
 
 @pytest.mark.usefixtures("two")
