@@ -16,7 +16,7 @@ from safetensors import numpy as tensors
 from models.adaptation import Adaptation, Start
 from models.decision import Rule
 from models.detector import Calibration, Detector
-from models.folders import remove, swap_in
+from models.folders import written
 from models.frame import Floats
 from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
 from models.runtime import (
@@ -76,22 +76,13 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
         update={"files": {name: _described(data) for name, data in sorted(files.items())}}
     )
     manifest = manifest.model_copy(update={"digest": manifest.own_digest()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        draft.mkdir()
+    with written(out) as draft:
         for name, data in {**files, MANIFEST: _dump(manifest)}.items():
             with (draft / name).open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         load(draft)
-        if out.exists():
-            swap_in(draft, out)
-        else:
-            draft.rename(out)
-    finally:
-        remove(draft)
     return manifest
 
 

@@ -175,27 +175,38 @@ class Criterion:
         of: the figure of a family.
         better: what a family with a better one does.
         sign: 1 where more is better, -1 where less is.
+        interval: where a family's gain lies, if the figure has one; None where too few files say.
+        comparable: whether a family's figure is of the baseline's kind.
     """
 
     figure: str
     of: Callable[[Entry], float]
     better: str
     sign: int = -1
+    interval: Callable[[Entry], tuple[float, float] | None] | None = None
+    comparable: Callable[[Entry], bool] = lambda one: True
+
+    def interval_of(self, one: Entry) -> tuple[float, float] | None:
+        """Where the gain of a family lies, where that is known."""
+        return self.interval(one) if self.interval else None
 
     def beats(self, one: Entry, baseline: Entry) -> bool:
-        """Whether a network is clearly better, by a proven gain or else by the margin."""
-        if self.figure == DECIDES and one.interval:
-            return self.of(one) > self.of(baseline)
-        if self.figure == "loss" and one.in_nats:
-            return False
-        return self.sign * self.of(one) > self.sign * self.of(baseline) * (1 + self.sign * MARGIN)
+        """Whether a network is better: at all where its gain has an interval, else clearly."""
+        margin = 0.0 if self.interval_of(one) else MARGIN
+        return self.comparable(one) and (
+            self.sign * self.of(one) > self.sign * self.of(baseline) * (1 + self.sign * margin)
+        )
 
 
 def criterion_of(entries: Iterable[Entry]) -> Criterion:
     """Labels where there are some, else the smallest steps, else the error on unseen windows."""
     if all(one.figure(DECIDES) is not None for one in entries):
         return Criterion(
-            DECIDES, lambda one: one.figure(DECIDES) or 0.0, "finds the labelled events better", 1
+            DECIDES,
+            lambda one: one.figure(DECIDES) or 0.0,
+            "finds the labelled events better",
+            sign=1,
+            interval=lambda one: one.interval,
         )
     if all(one.steps for one in entries):
         return Criterion(
@@ -203,7 +214,12 @@ def criterion_of(entries: Iterable[Entry]) -> Criterion:
             lambda one: quantile(one.steps, 0.5),
             "finds smaller steps",
         )
-    return Criterion("loss", lambda one: one.loss, "rebuilds unseen normal windows better")
+    return Criterion(
+        "loss",
+        lambda one: one.loss,
+        "rebuilds unseen normal windows better",
+        comparable=lambda one: not one.in_nats,
+    )
 
 
 def best_of(entries: dict[str, Entry]) -> tuple[str | None, str]:
@@ -224,13 +240,11 @@ def best_of(entries: dict[str, Entry]) -> tuple[str | None, str]:
     ahead = [name for name, one in able.items() if by.beats(one, able[BASELINE])]
     if not ahead:
         return BASELINE, f"no network {by.better} than pca ({baseline:.3g} {by.figure}): take pca"
-    by_labels = by.figure == DECIDES
-    proven = [
-        name for name in ahead if not by_labels or not (it := able[name].interval) or it[0] > 0
-    ]
+    intervals = {name: by.interval_of(able[name]) for name in ahead}
+    proven = [name for name, found in intervals.items() if not found or found[0] > 0]
     best = max(proven or ahead, key=figure.__getitem__)
-    interval = able[best].interval if by_labels else None
-    doubt = "; too few recordings to prove it" if by_labels and not interval else ""
+    interval = intervals[best]
+    doubt = "; too few recordings to prove it" if by.interval and not interval else ""
     own = by.of(able[best])
     why = f"{best} {by.better} than pca ({own:.3g} against {baseline:.3g} {by.figure}{doubt})"
     if not proven and interval:

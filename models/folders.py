@@ -3,16 +3,37 @@
 import ctypes
 import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def swap_in(draft: Path, out: Path) -> None:
-    """Put a draft in the place of a folder, kept as `NAME.previous`; on failure it is there again.
+@contextmanager
+def written(out: Path) -> Generator[Path]:
+    """A new folder to fill; it takes the place of `out` if the block ends without an error.
 
-    Args:
-        draft: a folder on the same file system.
-        out: an existing folder, named absolutely.
+    What was there is kept as `NAME.previous`.
+
+    Raises:
+        OSError: if it cannot be written.
     """
+    out = out.absolute()
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove(draft)  # of a process that was killed and had our number
+    try:
+        draft.mkdir()
+        yield draft
+        if out.exists():
+            _swap_in(draft, out)
+        else:
+            draft.rename(out)
+    finally:
+        remove(draft)
+
+
+def _swap_in(draft: Path, out: Path) -> None:
+    """Put a draft in the place of a folder; on failure that is there again."""
     previous = out.with_name(f"{out.name}.previous")
     remove(previous)
     if _exchange(draft, out):

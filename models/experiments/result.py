@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from models.experiments.experiment import Outcome
 from models.experiments.metrics import Metrics
-from models.folders import remove, swap_in
+from models.folders import remove, written
 from models.page import charts
 from models.page.experiment import REPORT, index, page
 
@@ -24,20 +24,9 @@ def write(out: Path, metrics: Metrics, outcome: Outcome) -> None:
     files = {METRICS: (metrics.model_dump_json(indent=1) + "\n").encode()}
     files |= {f"{one.key}.png": charts.png(one.draw) for one in outcome.pictures}
     files[REPORT] = page(metrics, outcome).encode()
-    out = out.absolute()
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        remove(draft)
-        draft.mkdir()
+    with written(out) as draft:
         for name, content in files.items():
             (draft / name).write_bytes(content)
-        if out.exists():
-            swap_in(draft, out)
-        else:
-            draft.rename(out)
-    finally:
-        remove(draft)
 
 
 def read(out: Path) -> Metrics | None:
