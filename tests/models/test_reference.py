@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
-from torch import Generator, Tensor
+from torch import Tensor
 
 from models import bundle
 from models.descent import gather
@@ -52,6 +52,7 @@ from tests.benchmarks.encdec.model import learn
 from tests.benchmarks.encdec.weeks import SETTINGS, WEEK, drawn, last, power_demand
 from tests.models import fixture, layers
 from tests.models.decoder import SHAPES, looped, network, windows
+from tests.models.layers import quiet, seeded
 from tests.models.machine import learnt
 from tests.models.plant import START, fitted, normal, recording, request, values, written
 from tests.models.scored import cut, scores_of
@@ -69,14 +70,6 @@ long = pytest.mark.timeout(1800)
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def quiet(done: int, most: int) -> None:
-    """Progress that nobody watches."""
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
 
 
 # Images

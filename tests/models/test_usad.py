@@ -1,8 +1,9 @@
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from models.families.usad import Usad
+from tests.models.layers import seeded
 
 WINDOW = 8
 
@@ -10,10 +11,6 @@ WINDOW = 8
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
 
 
 def network(window: int = WINDOW, sensors: int = 3, **options: float) -> Usad:
@@ -121,7 +118,3 @@ def test_error_and_expectation_are_in_the_units_of_the_window() -> None:
     wanted = (0.3 * (w - w1).square() + 0.7 * (w - w3).square()) * net.range.square()
     torch.testing.assert_close(expected, net.low + net.range * w1)
     torch.testing.assert_close(error, wanted)
-
-
-def quiet(done: int, most: int) -> None:
-    """Progress that nobody watches."""

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from models.descent import validation_loss
 from models.families.vae import LEAST_NOISE, MOST_NOISE, WARM_UP, VariationalAutoencoder
 from models.report import losses
+from tests.models.layers import seeded
 from tests.models.plant import fitted, recording, request, values
 
 WINDOW = 8
@@ -16,10 +17,6 @@ WINDOW = 8
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
 
 
 def network(window: int = WINDOW, sensors: int = 3, **options: int) -> VariationalAutoencoder:
@@ -128,10 +125,6 @@ def test_a_collapsed_posterior_has_no_active_unit() -> None:
 
     assert alive == 8
     assert net.active_units(given) == 0
-
-
-def quiet(done: int, most: int) -> None:
-    """Progress that nobody watches."""
 
 
 def test_its_errors_are_in_nats_and_neither_scaled_again_nor_compared_with_squares() -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from models.experiments.autoencoder import StackedImages
 from models.experiments.fitting import Epoch, Pixels, Recipe, measure, scaled, train
 from models.training import OnEpoch
+from tests.models.layers import quiet
 
 SGD = Recipe("sgd", 0.5, 16, 3)
 
@@ -25,10 +26,6 @@ def blobs(count: int, seed: int = 0, side: int = 8) -> Pixels:
 
 def network(**options: Any) -> StackedImages:
     return StackedImages(8, 8, hidden=(16, 4), denoise=0.0, **options)
-
-
-def quiet(done: int, most: int) -> None:
-    """Progress that nobody watches."""
 
 
 def test_a_pixel_is_as_far_off_as_its_binary_cross_entropy_and_expected_between_0_and_1() -> None:

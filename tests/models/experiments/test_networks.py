@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
 from models.experiments.autoencoder import StackedImages
@@ -14,15 +14,12 @@ from models.experiments.convolutional import ConvolutionalImages
 from models.experiments.recurrent import RecurrentImages
 from models.experiments.sparse import SparseImages
 from models.experiments.vae import VariationalImages
+from tests.models.layers import seeded
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
 
 
 def images(count: int = 6) -> Tensor:
