@@ -36,11 +36,11 @@ from models.cli.request import (
     Settings,
     Settle,
     Window,
+    refusals,
     request_of,
     stages_of,
 )
 from models.report import plan_line
-from models.running import ConditionError
 from models.selection import EVERYTHING
 
 
@@ -105,7 +105,6 @@ def compare(
     from models.compare import compare as fit_all
     from models.compare_card import comparison
     from models.plan import plan
-    from models.split import TrainingError
 
     selection = selection_of(rows, start, end, assets, exclude)
     folders = {one.model: out / one.model for one in requests} if out else {}
@@ -120,7 +119,7 @@ def compare(
         if test:
             raise Stop(f"--test {test[0]}: holds no row with label 1 to judge on", 65)
         labelled = []
-    try:
+    with refusals(running):
         the = plan(recordings, requests[0])
         if not as_json:
             typer.echo(plan_line(the))
@@ -134,10 +133,6 @@ def compare(
                 time.perf_counter,
                 stages_of(bar),
             )
-    except TrainingError as error:
-        raise Stop(str(error), 65) from None
-    except ConditionError as error:
-        raise Stop(f"--running {running!r}: {error}", 2) from None
     best, why = best_of(entries)
     if as_json:
         found = {name: one.as_json() for name, one in entries.items()}

@@ -36,6 +36,7 @@ from models.cli.request import (
     Settings,
     Settle,
     Window,
+    refusals,
     request_of,
     stages_of,
 )
@@ -43,7 +44,6 @@ from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
 from models.manifest import Manifest
 from models.report import caution, losses, plan_line, promises
-from models.running import ConditionError
 
 
 def fit(
@@ -115,13 +115,12 @@ def fit(
     from models import fitting
     from models.checkpoint import folder_of
     from models.plan import plan
-    from models.split import TrainingError
 
     selection = selection_of(rows, start, end, assets, exclude)
     check_free(out, force=force or skip_done)
     checkpoints = folder_of(out)
     recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
-    try:
+    with refusals(running):
         the = plan(recordings, request)
         typer.echo(plan_line(the))
         if skip_done and _is_made(out, fitting.fingerprint_of(recordings, request, the)):
@@ -132,10 +131,6 @@ def fit(
             done = fitting.fit(
                 recordings, request, the, out.name, time.time_ns(), stages_of(bar), checkpoints
             )
-    except TrainingError as error:
-        raise Stop(str(error), 65) from None
-    except ConditionError as error:
-        raise Stop(f"--running {running!r}: {error}", 2) from None
     if strict and (short := caution(done.manifest, unsupported=True)):
         raise Stop(short, 65)
     with writing(out):

@@ -1,6 +1,7 @@
 """What is asked for when networks are trained: the options that `fit` and `compare` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,3 +109,16 @@ def stages_of(bar: Progress) -> Callable[[str, int, int], None]:
         bar.update(stages[stage], completed=done)
 
     return show
+
+
+@contextmanager
+def refusals(running: str | None) -> Generator[None]:
+    """What planning and training refuse, as the command line says it."""
+    from models.split import TrainingError
+
+    try:
+        yield
+    except TrainingError as error:
+        raise Stop(str(error), 65) from None
+    except ConditionError as error:
+        raise Stop(f"--running {running!r}: {error}", 2) from None

@@ -17,3 +17,22 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     done = fitted([recording(values(400))], request("pca", window=8))
     return written(tmp_path_factory.mktemp("bundles") / "plant", done)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    """A recording of normal operation."""
+    from tests.models.plant import values, write_csv
+
+    return write_csv(tmp_path / "plant.csv", values(400))
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """A labelled recording with a fault in the flow, in the second file of a folder's order."""
+    from tests.models.plant import values, write_csv
+
+    numbers = values(300, seed=1)
+    numbers[200:240, 1] -= 8
+    label = [int(200 <= row < 240) for row in range(300)]
+    return write_csv(tmp_path / "today.csv", numbers, label=label, start=1_790_100_000)

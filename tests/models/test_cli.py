@@ -25,21 +25,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(monkeypatch, capsys)
 
 
-@pytest.fixture
-def plant(tmp_path: Path) -> Path:
-    """A recording of normal operation."""
-    return write_csv(tmp_path / "plant.csv", values(400))
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Path:
-    """A labelled recording with a fault in the flow, in the second file of a folder's order."""
-    numbers = values(300, seed=1)
-    numbers[200:240, 1] -= 8
-    label = [int(200 <= row < 240) for row in range(300)]
-    return write_csv(tmp_path / "today.csv", numbers, label=label, start=1_790_100_000)
-
-
 def test_a_machine_is_learnt_scored_judged_and_shown(
     run: Run, plant: Path, faulty: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from models import bundle
@@ -17,19 +16,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(
         monkeypatch, capsys, ("compare",), ("--window", "8", "--set", "epochs=2"), columns=80
     )
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "plant.csv", values(400))
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Path:
-    numbers = values(300, seed=1)
-    numbers[200:240, 1] -= 8
-    label = (np.arange(300) // 40 == 5).astype(int).tolist()
-    return write_csv(tmp_path / "today.csv", numbers, label=label, start=1_790_100_000)
 
 
 def test_families_stand_beside_the_baseline_and_the_advice_is_in_words(
