@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 TIMEOUT = 30  # seconds without a byte
@@ -121,6 +121,9 @@ def _chunks(url: str) -> Iterator[bytes]:
                 yield chunk
     except TimeoutError:
         raise DownloadError(f"{url}: sends nothing for {TIMEOUT} s") from None
+    except HTTPError as error:
+        error.close()  # it is the server's answer, with its socket
+        raise DownloadError(f"{url}: cannot be fetched ({error.reason})") from None
     except (OSError, HTTPException) as error:
         why = error.reason if isinstance(error, URLError) else error
         raise DownloadError(f"{url}: cannot be fetched ({why})") from None
