@@ -51,25 +51,29 @@ LISTS: dict[type, str] = {
 }
 
 
-def with_options(request: Request, pairs: Sequence[str]) -> Request:
+def with_options(request: Request, pairs: Sequence[str], beside: Sequence[str] = ()) -> Request:
     """The request with some `KEY=VALUE` applied.
+
+    Args:
+        request: what they change.
+        pairs: the settings.
+        beside: families that are given the same; settings of theirs alone are left to them.
 
     Raises:
         ValueError: for an unknown key, a value of the wrong kind or out of range, or one that the
             threshold does not go with.
     """
-    family = {
-        name: parameter.default
-        for name, parameter in inspect.signature(FAMILIES[request.model]).parameters.items()
-        if name not in ("window", "sensors")
-    }
+    family = parameters_of(request.model)
     training = {entry.name for entry in fields(Settings)} - {"seed"}
     thresholds = {entry.name for entry in fields(ThresholdSettings)}
     scoring = {"score", "tail", "max_hold", "max_held"}
     known = training | thresholds | scoring | set(family)
+    theirs = {key for model in beside for key in parameters_of(model)} - known
     used: set[str] = set()
     for pair in pairs:
         key, equals, text = pair.partition("=")
+        if key in theirs:
+            continue
         if not equals or key not in known:
             raise ValueError(
                 f"--set {pair}: no such key for {request.model}; known: {', '.join(sorted(known))}"
@@ -94,6 +98,15 @@ def with_options(request: Request, pairs: Sequence[str]) -> Request:
             raise ValueError(f"--set {pair}: wanted {error} for {key}") from None
     _check_threshold(request, used - {"threshold", "adaptive"})
     return request
+
+
+def parameters_of(model: str) -> dict[str, object]:
+    """The family's own settings with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(FAMILIES[model]).parameters.items()
+        if name not in ("window", "sensors")
+    }
 
 
 def _check_threshold(request: Request, used: set[str]) -> None:

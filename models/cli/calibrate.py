@@ -27,11 +27,11 @@ from models.cli.common import (
     selection_of,
     writing,
 )
+from models.cli.request import refusals
 from models.manifest import DEFAULT
 from models.plan import plan_on
 from models.recalibration import recalibrate
 from models.report import caution, plan_line, promise
-from models.split import TrainingError
 
 
 def calibrate(
@@ -70,23 +70,20 @@ def calibrate(
     detector = bundle.load(folder)
     manifest, files = bundle.verify(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)
-    try:
+    with refusals(manifest.running), progress_bar() as bar:
         the = plan_on(detector.grid, recordings, by_asset=asset is not None)
-        with progress_bar() as bar:
-            task = bar.add_task("audit", total=None)
-            changed, files = recalibrate(
-                manifest,
-                files,
-                detector,
-                recordings,
-                the,
-                out.name,
-                time.time_ns(),
-                false_alarms_per_day,
-                lambda done, most: bar.update(task, completed=done, total=most),
-            )
-    except TrainingError as error:
-        raise Stop(str(error), 65) from None
+        task = bar.add_task("audit", total=None)
+        changed, files = recalibrate(
+            manifest,
+            files,
+            detector,
+            recordings,
+            the,
+            out.name,
+            time.time_ns(),
+            false_alarms_per_day,
+            lambda done, most: bar.update(task, completed=done, total=most),
+        )
     with writing(out):
         written = bundle.write(out, changed, files, force=force)
     typer.echo(plan_line(the))

@@ -84,7 +84,7 @@ def compare(
 
     Example: sensor-trainer compare pump.csv --models pca,stacked,lstm --test labelled.csv
     """
-    names = names_of("--models", models) or []
+    names = ["pca", *(name for name in names_of("--models", models) or [] if name != "pca")]
     requests = [
         request_of(
             "--models",
@@ -97,8 +97,9 @@ def compare(
             seed=seed,
             workers=jobs or len(os.sched_getaffinity(0)),
             settings=settings,
+            beside=names,
         )
-        for name in ("pca", *(name for name in names if name != "pca"))
+        for name in names
     ]
     from models import fitting
     from models.compare import best_of

@@ -1,6 +1,6 @@
 """What is asked for when networks are trained: the options that `fit` and `compare` share."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +56,7 @@ def request_of(
     seed: int,
     workers: int,
     settings: list[str] | None,
+    beside: Sequence[str] = (),
 ) -> "Request":
     """The request that options of the command line make.
 
@@ -64,6 +65,7 @@ def request_of(
         model: name of a family.
         period, window, false_alarms_per_day, running, settle, seed, settings: as given.
         workers: folds trained at the same time.
+        beside: other models that are given the same settings.
     """
     check_range("--period", period, 1e-6, LONGEST_PERIOD / SECOND)
     check_range("--false-alarms-per-day", false_alarms_per_day, 1e-6, 1e6)
@@ -81,8 +83,9 @@ def request_of(
         from models.plan import Settings as Training
     except ModuleNotFoundError as error:
         raise Stop(f"{NEEDS_TRAINING} ({error.name} is missing)", 69) from None
-    if model not in FAMILIES:
-        raise Stop(f"{option} {model}: wanted one of {', '.join(FAMILIES)}", 2)
+    for name in (model, *beside):
+        if name not in FAMILIES:
+            raise Stop(f"{option} {name}: wanted one of {', '.join(FAMILIES)}", 2)
     request = Request(
         model=model,
         period=None if period is None else round(period * SECOND),
@@ -94,7 +97,7 @@ def request_of(
         training=Training(seed=seed),
     )
     try:
-        return with_options(request, settings or [])
+        return with_options(request, settings or [], beside)
     except ValueError as error:
         raise Stop(str(error), 2) from None
 

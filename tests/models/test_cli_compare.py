@@ -69,12 +69,20 @@ def test_json_has_all_figures_of_each_family(run: Run, plant: Path) -> None:
             assert entry[key] > 0
 
 
+def test_a_setting_is_for_the_families_that_have_it(run: Run, plant: Path, tmp_path: Path) -> None:
+    run(plant, "--models", "stacked", "--set", "hidden=[6,3]", "--out", tmp_path / "all")
+
+    given = {path.name: bundle.verify(path)[0].parameters for path in (tmp_path / "all").iterdir()}
+    assert given["stacked"]["hidden"] == (6, 3)
+    assert "hidden" not in given["pca"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["{plant}", "--models", "guess"], 2, "--models guess: wanted one of pca, stacked"),
         (["{plant}", "--models", "lstm,lstm"], 2, "has 'lstm' twice"),
-        (["{plant}", "--models", "stacked", "--set", "denoise=0"], 2, "no such key for pca"),
+        (["{plant}", "--models", "stacked", "--set", "heads=2"], 2, "no such key for pca"),
         (["{plant}", "--test", "{plant}"], 65, "has no column label to judge by"),
         (["{plant}", "--test", "{healthy}"], 65, "holds no row with label 1 to judge on"),
         (["{plant}", "--test", "{nowhere}"], 66, "no such file or folder"),
