@@ -52,13 +52,8 @@ class Entry:
 
     @property
     def loss(self) -> float:
-        """Mean error on windows the network did not fit."""
+        """Mean squared residual of windows the network did not fit."""
         return self.done.manifest.training.validation_loss
-
-    @property
-    def in_nats(self) -> bool:
-        """Whether its loss is no squared residual, as the baseline's is."""
-        return self.done.manifest.training.pca_validation_loss is None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -176,7 +171,6 @@ class Criterion:
         better: what a family with a better one does.
         sign: 1 where more is better, -1 where less is.
         interval: where a family's gain lies, if the figure has one; None where too few files say.
-        comparable: whether a family's figure is of the baseline's kind.
     """
 
     figure: str
@@ -184,7 +178,6 @@ class Criterion:
     better: str
     sign: int = -1
     interval: Callable[[Entry], tuple[float, float] | None] | None = None
-    comparable: Callable[[Entry], bool] = lambda one: True
 
     def interval_of(self, one: Entry) -> tuple[float, float] | None:
         """Where the gain of a family lies, where that is known."""
@@ -193,9 +186,7 @@ class Criterion:
     def beats(self, one: Entry, baseline: Entry) -> bool:
         """Whether a network is better: at all where its gain has an interval, else clearly."""
         margin = 0.0 if self.interval_of(one) else MARGIN
-        return self.comparable(one) and (
-            self.sign * self.of(one) > self.sign * self.of(baseline) * (1 + self.sign * margin)
-        )
+        return self.sign * self.of(one) > self.sign * self.of(baseline) * (1 + self.sign * margin)
 
 
 def criterion_of(entries: Iterable[Entry]) -> Criterion:
@@ -218,7 +209,6 @@ def criterion_of(entries: Iterable[Entry]) -> Criterion:
         "loss",
         lambda one: one.loss,
         "rebuilds unseen normal windows better",
-        comparable=lambda one: not one.in_nats,
     )
 
 

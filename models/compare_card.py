@@ -28,7 +28,7 @@ def comparison(entries: dict[str, Entry]) -> Iterator[str | Table]:
 
 
 def _rows(entries: dict[str, Entry]) -> Iterator[tuple[str, Callable[[Entry], str]]]:
-    yield "validation loss, its own kind", lambda one: number(one.loss)
+    yield "validation loss", lambda one: number(one.loss)
     for key in FIGURES:
         if any(one.figure(key) is not None for one in entries.values()):
             yield key, lambda one, key=key: number(one.figure(key))

@@ -15,6 +15,7 @@ from models import bundle
 from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
 from models.checkpoint import fingerprint
 from models.decision import Rule
+from models.descent import MOST_TO_VALIDATE, spaced
 from models.families.ensemble import Ensemble
 from models.families.network import Network
 from models.frame import SECOND, Floats
@@ -91,8 +92,8 @@ def fit(
             rows_left_out=the.rows_left_out,
             kept_ratio=round(the.kept_ratio, 6),
             folds=len(own.folds),
-            validation_loss=_mean_loss(own.folds),
-            pca_validation_loss=None if own.final.network.in_nats else _mean_loss(pca.folds),
+            validation_loss=_residual(own.held_out, the),
+            pca_validation_loss=_residual(pca.held_out, the),
         ),
         versions={name: version(name) for name in ("numpy", "torch", "onnxruntime")},
         files={},
@@ -208,8 +209,15 @@ def _units(the: Plan, folds: list[Fitted], head: Head) -> list[Floats]:
     return units
 
 
-def _mean_loss(folds: list[Fitted]) -> float:
-    return float(np.mean([fold.validation_loss for fold in folds]))
+def _residual(folds: Sequence[Fold], the: Plan) -> float:
+    """Mean squared residual of validation windows, whatever the family was trained to lessen."""
+    found: list[float] = []
+    for fold in folds:
+        ends = spaced(fold.split.validation, MOST_TO_VALIDATE)
+        frames = the.frames.scale(fold.center, fold.spread)
+        windows = frames[ends[:, None] + np.arange(1 - the.grid.window, 1)]  # (n, L, m)
+        found.append(float(np.square(windows - fold.run(windows).expected).mean(dtype=np.float64)))
+    return float(np.mean(found))
 
 
 def save(done: Fit, out: Path, *, force: bool) -> Manifest:

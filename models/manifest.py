@@ -186,8 +186,9 @@ class TrainingSpec(_Strict):
     rows_left_out: dict[str, Count] = {}
     kept_ratio: float
     folds: Count
+    # Mean squared residuals of validation windows, in spreads, of the network and the baseline.
     validation_loss: float
-    pca_validation_loss: float | None  # None where it has another unit than the network's
+    pca_validation_loss: float
 
 
 # A detector that does not tell these from normal windows is refused; other probes are reported.

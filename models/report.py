@@ -120,10 +120,10 @@ def losses(manifest: Manifest) -> str:
     training = manifest.training
     own, baseline = training.validation_loss, training.pca_validation_loss
     text = (
-        f"validation loss {own:.4g}{' nats' if baseline is None else f', pca {baseline:.4g}'} "
+        f"validation loss {own:.4g}, pca {baseline:.4g} "
         f"({training.windows} windows, {training.folds} folds, {training.epochs} epochs)"
     )
-    if manifest.model != "pca" and baseline is not None and baseline <= own:
+    if manifest.model != "pca" and baseline <= own:
         text += (
             "\nthe pca baseline reconstructs this machine better than the network does: "
             "try --model pca"

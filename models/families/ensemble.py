@@ -43,7 +43,6 @@ class Ensemble(Network):
         self.members = nn.ModuleList(FAMILIES[name](window, sensors) for name in members)
         for member, name in zip(self.parts(), members, strict=True):
             member.bootstrap = members.count(name) > 1
-        self.in_nats = any(member.in_nats for member in self.parts())
         # The error of each member that counts as 1, (K, m), and the frames its score looks at, (L,)
         self.register_buffer("unit", torch.ones(len(members), sensors))
         self.register_buffer("tail", torch.full((window,), 1 / window))

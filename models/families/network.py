@@ -18,7 +18,6 @@ class Network(nn.Module):
         epoch: the epoch that is being trained, from 1; for objectives that change as it grows.
         pretraining: epochs before epoch 1, for parts of the network; not those where it is best.
         scaled: whether an error is already in units of its own normal size.
-        in_nats: whether its losses are negative log-likelihoods, not squared residuals.
         bootstrap: whether it trains on windows drawn with replacement, as a member of an ensemble
             may (Breiman 1996).
     """
@@ -27,7 +26,6 @@ class Network(nn.Module):
     epoch = 1
     pretraining = 0
     scaled = False
-    in_nats = False
     bootstrap = False
 
     def __init__(self, window: int, sensors: int) -> None:

@@ -34,7 +34,6 @@ class VariationalAutoencoder(Network):
     """
 
     scaled = True
-    in_nats = True
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ those of all other files. The data are read from ../shared/data/skab and never c
 import argparse
 import csv
 import json
-import math
 import os
 import random
 import re
@@ -130,7 +129,7 @@ def fit(folder: Path, entry: dict[str, Any], extra: list[str]) -> Row:
         seconds,
         kept[1] if kept else "?",
         training["validation_loss"],
-        training["pca_validation_loss"] or math.nan,
+        training["pca_validation_loss"],
     )
 
 

@@ -91,16 +91,6 @@ def test_a_hair_is_no_gain_where_no_files_prove_it(pca: Fit) -> None:
     assert best_of({"pca": own, "lstm": slight})[0] == "lstm"
 
 
-def test_losses_of_another_kind_are_not_compared(pca: Fit) -> None:
-    own = entry(pca, loss=0.2, audited=False)
-    training = own.done.manifest.training.model_copy(
-        update={"validation_loss": -1.3, "pca_validation_loss": None}
-    )
-    done = replace(own.done, manifest=own.done.manifest.model_copy(update={"training": training}))
-
-    assert best_of({"pca": own, "vae": replace(own, done=done)})[0] == "pca"
-
-
 def test_without_labels_the_smaller_step_decides_if_it_is_clearly_smaller(pca: Fit) -> None:
     own = entry(pca, steps=(0.4, 0.5, 0.6), loss=0.1)
 

@@ -127,12 +127,12 @@ def test_a_collapsed_posterior_has_no_active_unit() -> None:
     assert net.active_units(given) == 0
 
 
-def test_its_errors_are_in_nats_and_neither_scaled_again_nor_compared_with_squares() -> None:
+def test_its_errors_are_not_scaled_again_and_its_residuals_stand_beside_the_baselines() -> None:
     manifest = fitted([recording(values(400))], request("vae", window=8)).manifest
 
     assert manifest.calibrations["default"].error_scale == [1, 1, 1]
-    assert manifest.training.pca_validation_loss is None
-    assert " nats (" in losses(manifest)
+    assert 0 < manifest.training.pca_validation_loss < manifest.training.validation_loss
+    assert "try --model pca" in losses(manifest)
 
 
 def test_epochs_are_compared_by_their_likelihood_though_the_zero_of_the_error_moves() -> None:
