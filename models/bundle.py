@@ -88,7 +88,9 @@ def write(out: Path, manifest: Manifest, files: dict[str, bytes], *, force: bool
 
 def replaceable(place: Path) -> bool:
     """Whether nothing but a bundle would be lost there."""
-    return not place.exists() or (place / MANIFEST).is_file() or not any(place.iterdir())
+    if not place.is_dir():
+        return not place.exists()
+    return (place / MANIFEST).is_file() or not any(place.iterdir())
 
 
 def load(folder: Path, kind: Kind = "onnx") -> Detector:

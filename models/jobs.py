@@ -1,5 +1,6 @@
 """train.toml: many machine classes, each fitted by a process of its own."""
 
+import difflib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,8 +31,8 @@ class _Options(BaseModel):
     period: float | int | None = None
     window: int | None = None
     false_alarms_per_day: float | int | None = None
-    start: str | None = Field(default=None, alias="from")
-    to: str | None = None
+    start: str | datetime | None = Field(default=None, alias="from")
+    to: str | datetime | None = None
     assets: list[str] | None = None
     exclude: str | None = None
     ignore: list[str] | None = None
@@ -78,13 +80,22 @@ def read(path: Path) -> list[Job]:
         FileNotFoundError: if there is no such file.
         JobsError: if it is no such configuration.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise JobsError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobsError(f"{path}: is no TOML ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _keys(first["loc"])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+            wanted = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            raise JobsError(f"{path}: {place}: no such key; {wanted}") from None
         raise JobsError(f"{path}: {place}: {first['msg']}, found {first['input']!r:.60}") from None
     jobs = [_job(path.absolute().parent, file.fit, bundle) for bundle in file.bundle]
     outs = [job.out for job in jobs]
@@ -136,6 +147,12 @@ def _job(folder: Path, defaults: _Options, bundle: _Bundle) -> Job:
     for key, value in settings.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return Job(out, tuple(words))
+
+
+def _keys(place: Sequence[int | str]) -> list[str]:
+    """The keys that are known in the table of a key."""
+    table = _File if len(place) == 1 else _Options if place[0] == "fit" else _Bundle
+    return sorted(field.alias or name for name, field in table.model_fields.items())
 
 
 def _words(option: str, value: Any) -> list[str]:

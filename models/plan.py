@@ -157,6 +157,8 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
     together = np.concatenate(ends) if ends else np.empty(0, np.int64)
     if not len(together):
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        unused = _rows_left_out(recordings, tracks, grid)
+        reasons += "".join(f", {count} rows {why}" for why, count in unused.items())
         raise TrainingError(
             f"no window of {window} frames of {grid.period / SECOND:g} s is complete and normal "
             f"({rows} rows; left out: {reasons}); a longer --period or a shorter --window may help"

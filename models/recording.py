@@ -54,6 +54,7 @@ class Recording:
         has_assets: whether the file itself names its assets.
         selection: what of these rows is here.
         number: of each row in the file, shape (rows,); None = all of `rows`.
+        columns: all that the file has.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Recording:
     has_assets: bool = False
     selection: Selection = EVERYTHING
     number: Ints | None = None
+    columns: tuple[str, ...] = ()
 
     def select(self, selection: Selection) -> "Recording":
         """The rows that are used, and the assets that have any."""
@@ -135,7 +137,7 @@ def read(
     Args:
         path: `.parquet`; every other name is that of a CSV file.
         sensors: the columns wanted, in this order; None = all that are not ignored.
-        ignore: columns to leave out beside `changepoint`.
+        ignore: columns to leave out beside `changepoint`, `asset` and `label` among them.
         rows: half-open range of data rows.
 
     Raises:
@@ -152,7 +154,8 @@ def read(
         raise RecordingError(
             f"{path}: {table.place(row)}, column {names[column]!r}: infinity is no reading"
         )
-    has_assets = "asset" in table.header
+    used = set(table.header) - set(ignore)
+    has_assets = "asset" in used
     owners = table.texts("asset") if has_assets else [asset_of(path)] * len(time)
     if "" in owners:
         raise RecordingError(f"{path}: {table.place(owners.index(''))}, asset: is empty")
@@ -166,9 +169,10 @@ def read(
         time,
         stamps,
         values,
-        table.labels("label") if "label" in table.header else None,
+        table.labels("label") if "label" in used else None,
         table.rows,
         has_assets,
+        columns=tuple(table.header),
     )
 
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.audit_card import audit_card
+from models.caveats import warnings
 from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
@@ -76,12 +77,7 @@ def judgement(found: Judgement) -> Iterator[str | Table]:
     yield table
     if files >= LEAST_FILES:
         yield "In brackets: 95 % bootstrap interval of the mean over files."
-    if files > (labelled := sum(one.label is not None for one in found.frames)) > 0:
-        yield f"{labelled} of {files} files have labels: what needs labels is theirs."
-    if not found.pca:
-        yield "This bundle has no pca baseline to compare with; one that is fitted now has."
-    if seen := found.own.pooled["rows_seen_in_training"]:
-        yield f"{seen} of these rows were trained or calibrated on: judge it on others."
+    yield from warnings(found, found.names)
 
 
 def pooled(found: Judgement) -> dict[str, Metrics]:

@@ -58,6 +58,9 @@ class Table(Protocol):
         ...
 
 
+_TRUTH = {"true": "1", "false": "0"}
+
+
 class CsvTable:
     """`.csv` or `.csv.gz`, in UTF-8, with a line of names first.
 
@@ -124,7 +127,7 @@ class CsvTable:
         labels = np.zeros(len(cells), np.uint8)
         for row, cell in enumerate(cells):
             try:
-                label = _number(cell.strip() or "0")
+                label = _number(_TRUTH.get(cell.strip().lower(), cell.strip()) or "0")
             except ValueError:
                 label = math.nan
             if label not in (0.0, 1.0):

@@ -47,6 +47,12 @@ def timestamp_ns(text: str) -> int:
     return time
 
 
+def seconds(time: int) -> str:
+    """Nanoseconds since the epoch as seconds, as fine as needed."""
+    whole, fraction = divmod(time, SECOND)
+    return f"{whole}.{fraction:09d}".rstrip("0").rstrip(".") if fraction else str(whole)
+
+
 def iso(time: int) -> str:
     """Nanoseconds since the epoch as ISO 8601 in UTC, to the second or as fine as needed."""
     moment = datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,10 +1,11 @@
 """Training a network on normal windows, and the errors it makes on normal windows it never saw."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,16 @@ def train_folds(
     workers: int,
     checkpoints: Path | None = None,
 ) -> list[Fitted]:
-    """Train a network per fold, in parallel threads; the result does not depend on their number."""
+    """Train a network per fold, in parallel threads; the result does not depend on their number.
+
+    Where one fails, or the caller is interrupted, the others end with their epoch.
+    """
+    stopped = Event()
+
+    def told(stage: str, done: int, most: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        progress(stage, done, most)
 
     def one(index: int) -> Fitted:
         return train(
@@ -154,9 +164,14 @@ def train_folds(
             window,
             folds[index],
             settings,
-            partial(progress, f"fold {index + 1} of {len(folds)}"),
+            partial(told, f"fold {index + 1} of {len(folds)}"),
             checkpoint=checkpoints and checkpoints / f"{model}-{index}",
         )
 
     with ThreadPoolExecutor(max(1, min(workers, len(folds)))) as pool:
-        return list(pool.map(one, range(len(folds))))
+        try:
+            return list(pool.map(one, range(len(folds))))
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

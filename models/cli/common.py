@@ -11,9 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.bundle import replaceable
 from models.exclusion import read_stretches
 from models.frame import SECOND
-from models.recording import Recording, RecordingError, find, read, timestamp_ns
+from models.recording import (
+    IGNORED_BY_DEFAULT,
+    NOT_SENSORS,
+    Recording,
+    RecordingError,
+    find,
+    read,
+    timestamp_ns,
+)
 from models.selection import Range, Selection
 
 Data = Annotated[
@@ -135,12 +144,23 @@ def _rows_of(text: str | None) -> Range:
     return span
 
 
-def check_free(out: Path, *, force: bool) -> None:
-    """Refuse before the work what could not be written after it."""
+def check_free(out: Path, *, force: bool, folder: bool = True) -> None:
+    """Refuse before the work what could not be written after it.
+
+    Args:
+        out: what is to be written.
+        force: whether it may replace what is there.
+        folder: whether that is a bundle; else it is a file.
+    """
     if not out.name:
         raise Stop(f"--out {out}: wanted a path that ends in a name", 2)
     if out.exists() and not force:
         raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
+    for place in (out, out.with_name(out.name + ".previous")):
+        if folder and not replaceable(place):
+            raise Stop(f"{place}: is no bundle; only a bundle is ever replaced", 73)
+        if not folder and place.is_dir():
+            raise Stop(f"{place}: is a folder; only a file is replaced by one", 73)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(out.parent, os.W_OK):
@@ -169,16 +189,31 @@ def read_data(
     paths = find(data)
     if selection.rows != (None, None) and len(paths) > 1:
         raise Stop(f"--rows: is for one file; found {len(paths)}", 2)
+    as_the_first = sensors is None
     recordings: list[Recording] = []
     names: set[str] = set()
+    columns: set[str] = set()
     for path in paths:
         whole = read(path, sensors=sensors, ignore=ignore or (), rows=selection.rows)
         sensors = sensors or whole.sensors
         names |= {*whole.assets}
+        columns |= {*whole.columns}
         recordings.append(whole.select(selection))
-    if missing := [name for name in selection.assets if name not in names]:
-        found = ", ".join(sorted(names)[:12])
-        raise Stop(f"no recording is of asset {missing[0]!r}; found {found}", 66)
+    for what, wanted, known in (
+        ("--assets", selection.assets, names),
+        ("--exclude", [one.asset for one in selection.excluded if one.asset], names),
+        ("--ignore", ignore or (), columns),
+    ):
+        if missing := [name for name in wanted if name not in known]:
+            found = ", ".join(sorted(known)[:12])
+            raise Stop(f"{what}: {missing[0]!r} is in no recording; found {found}", 66)
+    not_sensors = {*(sensors or ()), *(ignore or ()), *NOT_SENSORS, *IGNORED_BY_DEFAULT}
+    if as_the_first and (left := sorted(columns - not_sensors)):
+        typer.echo(
+            f"warning: {paths[0]} has no column {', '.join(left[:12])}, which others have; left "
+            "out of all",
+            err=True,
+        )
     used = [one for one in recordings if len(one.time)]
     if not used:
         chosen = "" if selection == Selection(selection.rows) else " of what was chosen"

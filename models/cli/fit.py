@@ -47,6 +47,7 @@ from models.report import caution, losses, plan_line, promises
 
 
 def fit(
+    context: typer.Context,
     data: Annotated[
         list[Path] | None, typer.Argument(help="Recordings: CSV files or folders of them.")
     ] = None,
@@ -94,8 +95,13 @@ def fit(
     """
     workers = jobs or len(os.sched_getaffinity(0))
     if config is not None:
-        if data or out is not None:
-            raise Stop(f"--config {config}: names data and bundles; wanted no others beside it", 2)
+        given = {name for name in context.params if _is_given(context, name)}
+        if other := sorted(given - {"config", "jobs", "force"}):
+            raise Stop(
+                f"--config {config}: says itself what to fit; wanted only --jobs and --force "
+                f"beside it, found {', '.join(other)}",
+                2,
+            )
         _fit_all(config, workers, ["--force"] if force else [])
         return
     if not data or out is None:
@@ -139,6 +145,11 @@ def fit(
     _print_fit(manifest, out)
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _is_made(out: Path, fingerprint: str) -> bool:
     try:
         return bundle.verify(out)[0].training.fingerprint == fingerprint
@@ -163,7 +174,8 @@ def _fit_all(config: Path, workers: int, extra: list[str]) -> None:
     if failed:
         names = ", ".join(done.job.out.name for done in failed)
         raise Stop(
-            f"{config}: {len(failed)} of {len(jobs)} bundles failed: {names}", failed[0].code
+            f"{config}: {len(failed)} of {len(jobs)} bundles failed: {names}",
+            failed[0].code if failed[0].code > 0 else 70,  # a signal ended it
         )
 
 

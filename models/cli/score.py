@@ -1,6 +1,7 @@
 """sensor-trainer score."""
 
 import csv
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import numpy as np
 import typer
 
 from models import bundle
+from models.caveats import unlike_the_monitor
 from models.cli.common import (
     Assets,
     BundleFolder,
@@ -26,6 +28,7 @@ from models.cli.common import (
 )
 from models.evaluation import score_recordings
 from models.recording import iso
+from models.timestamps import seconds
 
 
 def score(
@@ -45,7 +48,7 @@ def score(
     Example: sensor-trainer score bundles/pump today.csv --out scores.csv
     """
     selection = selection_of(rows, start, end, assets, exclude)
-    check_free(out, force=force)
+    check_free(out, force=force, folder=False)
     detector = bundle.load(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -60,12 +63,13 @@ def score(
             for scores in found:
                 track, frames = scores.track, scores.track.frames
                 stamps = recordings[track.recording].stamps
+                spelt = seconds if stamps and _is_number(stamps[0]) else iso
                 for index in range(len(frames)):
                     row = int(track.row[index])
                     time = int(frames.tick[index]) * detector.grid.period
                     lines.writerow(
                         [
-                            stamps[row] if row >= 0 else iso(time),
+                            stamps[row] if row >= 0 else spelt(time),
                             track.asset,
                             _number(scores.verdicts.score[index]),
                             _number(scores.raw[index]),
@@ -76,10 +80,21 @@ def score(
                     )
         with writing(out):
             if out.exists():
-                out.replace(out.with_name(out.name + ".previous"))
+                previous = out.with_name(out.name + ".previous")
+                previous.unlink(missing_ok=True)
+                previous.hardlink_to(out)
             draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
+    for warning in unlike_the_monitor(detector, [scores.track for scores in found]):
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _is_number(stamp: str) -> bool:
+    try:
+        return math.isfinite(float(stamp))
+    except ValueError:
+        return False
 
 
 def _number(value: np.float64) -> str:

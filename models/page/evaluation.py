@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from markupsafe import Markup
 
+from models.caveats import warnings
 from models.evaluation import DEFINITIONS, INTRODUCTION
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Judgement
@@ -14,7 +15,7 @@ from models.manifest import Manifest
 from models.page import pictures, render
 from models.page.findings import Finding, Kind, Window, findings, strangest_windows, strongest
 from models.page.tables import all_figures, file_row, finding_tables, ranges
-from models.page.verdict import tiles, verdict, warnings
+from models.page.verdict import tiles, verdict
 from models.words import after, count, duration, figure, moment, percent
 
 # A page stays one that a browser opens at once, however many files were judged.

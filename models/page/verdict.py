@@ -1,6 +1,6 @@
 """A judgement in sentences and headline figures; each number is one of `evaluate --json`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,6 @@ from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import Judgement, Summary
 from models.words import count, duration, figure, percent
-
-# Of so many frames without a score a reader has to know.
-MUCH_UNSCORED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +92,6 @@ def _against_always(found: Judgement) -> list[str]:
         return []
     worse = f"Its F1 on frames, {figure(mine)}, is no better than that of always being in alert"
     return [f"{worse}, {figure(theirs)}."]
-
-
-def warnings(found: Judgement, names: Sequence[str]) -> list[str]:
-    """What makes the figures worth less than they look, or others than they seem."""
-    own = found.own.pooled
-    seen, unscored = _int(own, "rows_seen_in_training"), own["unscored_ratio"] or 0
-    without = sum(one.label is None for one in found.frames)
-    known = found.detector.calibration
-    strangers = {t.track.asset for t in found.tracks if not known.covers(t.track.asset)}
-    said = {
-        f"{count(seen, 'row')} of these recordings were trained or calibrated on: judge the bundle "
-        "on others.": seen,
-        f"{percent(unscored)} of the frames could not be scored and count for nothing.": unscored
-        >= MUCH_UNSCORED,
-        f"{without} of {count(len(names), 'file')} have no labels: what needs labels is of the "
-        "others.": found.labelled and without,
-        f"{count(len(strangers), 'asset')} without a calibration of its own: scored with the "
-        "default; the monitor does not alert on it unless told to.": strangers,
-        "This bundle has no pca baseline to compare with; one that is fitted now has.": (
-            found.pca is None
-        ),
-    }
-    return [text for text, holds in said.items() if holds]
 
 
 def tiles(found: Judgement) -> list[Tile]:

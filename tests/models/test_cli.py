@@ -135,7 +135,7 @@ def test_evaluate_without_labels_gives_the_alarm_figures_and_counts_rows_seen(
         *("windows", "unscored_ratio", "time_in_alert_ratio", "alerts", "alerts_per_day"),
         "rows_seen_in_training",
     }
-    assert "50 of these rows were trained or calibrated on" in told
+    assert "50 rows of these recordings were trained or calibrated on" in told
 
 
 def test_evaluate_writes_a_page_beside_what_it_prints_and_replaces_its_own(
@@ -449,7 +449,7 @@ def test_an_existing_output_is_left_alone_unless_forced(
                 (["--from", "7", "--to", "7"], 2, "--from 7 --to 7: wanted an end after the start"),
                 (["--to", "7"], 65, "plant.csv: holds no rows of what was chosen"),
                 (["--assets", "p1,,p2"], 2, "--assets p1,,p2: has '' twice, or a name is empty"),
-                (["--assets", "p1,plant"], 66, "no recording is of asset 'p1'; found plant"),
+                (["--assets", "p1,plant"], 66, "--assets: 'p1' is in no recording; found plant"),
                 (["--exclude", "{text}"], 65, "text.csv: line 1: has the columns"),
                 (["--exclude", "{all}"], 65, "plant.csv: holds no rows of what was chosen"),
                 (["--exclude", "{nowhere}"], 66, "nowhere.csv: no such file"),
@@ -459,7 +459,7 @@ def test_an_existing_output_is_left_alone_unless_forced(
         (
             ["calibrate", "{pristine}", "{plant}", "--out", "{new}", "--asset", "p1"],
             66,
-            "no recording is of asset 'p1'; found plant",
+            "--assets: 'p1' is in no recording; found plant",
         ),
         (
             [
@@ -473,6 +473,21 @@ def test_an_existing_output_is_left_alone_unless_forced(
         (["fit", "{plant}", "--out", "{new}", "--rows", "-5:9"], 2, "--rows -5:9: wanted A:B"),
         (["fit", "{plant}", "{plant}", "--out", "{new}", "--rows", "0:9"], 2, "is for one file"),
         (["fit", "{plant}", "--out", "/"], 2, "wanted a path that ends in a name"),
+        (
+            ["fit", "{plant}", "--out", "{new}", "--ignore", "colour"],
+            66,
+            "--ignore: 'colour' is in no recording; found current",
+        ),
+        (
+            ["score", "{pristine}", "{plant}", "--out", "{pristine}", "--force"],
+            73,
+            "is a folder; only a file is replaced by one",
+        ),
+        (
+            ["fit", "--config", "{text}", "--model", "pca", "--seed", "1"],
+            2,
+            "wanted only --jobs and --force beside it, found model, seed",
+        ),
         (["fit", "{plant}", "--out", "{new}", "--sensors", "speed"], 65, "has no sensor 'speed'"),
         (["fit", "{plant}", "--out", "{new}", "--sensors", "flow,flow"], 2, "has 'flow' twice"),
         (["fit", "{plant}", "--out", "{new}", "--rows", "0:90"], 65, "too little normal data"),
@@ -628,3 +643,18 @@ def test_the_console_script_is_this_program() -> None:
     (script,) = entry_points(group="console_scripts", name="sensor-trainer")
 
     assert script.load() is main
+
+
+def test_rows_out_of_order_are_told_of(
+    run: Run, pristine: Path, plant: Path, tmp_path: Path
+) -> None:
+    header, *rows = plant.read_text().splitlines()
+    backwards = tmp_path / "backwards.csv"
+    backwards.write_text("\n".join((header, *reversed(rows))) + "\n")
+
+    fitted = run("fit", backwards, "--model", "pca", "--out", tmp_path / "new")
+    scored = run("score", pristine, backwards, "--out", tmp_path / "scores.csv")
+
+    assert fitted.code == 65
+    assert "rows out of order by more than 2 s" in fitted.err
+    assert "out of the order of time" in scored.err

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from models import bundle
+from models.caveats import warnings
 from models.evaluation import DEFINITIONS
 from models.frame import SECOND, Codes, Floats
 from models.judgement import Average, Judgement, judge
 from models.page.evaluation import LETTERS, page, short_names
 from models.page.findings import findings, reconstruction, strangest_windows
 from models.page.tables import MOST_ROWS, finding_tables
-from models.page.verdict import tiles, verdict, warnings
+from models.page.verdict import tiles, verdict
 from models.recording import Recording
 from models.report import number
 from models.selection import Selection
