@@ -90,6 +90,20 @@ def test_an_asset_with_too_little_of_its_own_has_no_calibration() -> None:
     assert [*done.manifest.calibrations] == [DEFAULT, *SCALES]
 
 
+def test_an_asset_too_short_to_be_scaled_in_every_fold_is_learnt_and_spoils_no_threshold() -> None:
+    level = np.array([50.0, 50.0, 50.0])
+    others = [machine("p1", values(400)), machine("p2", values(400, 1))]
+
+    alone = fitted(others, request("pca", window=64)).manifest.calibrations
+    beside = fitted([*others, machine("p3", values(130, 2) + level)], request("pca", window=64))
+
+    known = beside.manifest.calibrations
+    assert [*known] == [DEFAULT, "p1", "p2"]
+    assert known[DEFAULT].threshold.value < 3 * alone[DEFAULT].threshold.value
+    for name in ("p1", "p2"):
+        assert known[name].threshold.value < 3 * alone[name].threshold.value
+
+
 def test_an_asset_with_data_too_short_for_the_request_has_at_least_the_fleets_threshold(
     done: Fit,
 ) -> None:
