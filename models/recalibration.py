@@ -1,8 +1,10 @@
 """`calibrate`: a bundle with other scaling, error statistics and thresholds; the same weights."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import numpy as np
 
 from models import bundle, golden, stretches
 from models.audit import audit
@@ -10,13 +12,31 @@ from models.baseline import runtime_of
 from models.calibration import Calibrated, Fold, Head, calibrate, calibration_specs
 from models.decision import Rule
 from models.detector import Detector
-from models.frame import SECOND
+from models.frame import SECOND, Grid
 from models.manifest import DEFAULT, CalibrationSpec, DataSpec, Manifest
-from models.plan import Plan
+from models.plan import Plan, plan_on
 from models.recording import Recording
 from models.runtime import Runtime
-from models.split import scalings
+from models.selection import Selection, Stretch
+from models.spans import spans_of
+from models.split import TrainingError, scalings
 from models.threshold import ThresholdSettings
+
+SEEN = "the network was trained on them"
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A bundle that is calibrated anew, ready to be written.
+
+    Args:
+        manifest, files: of the new bundle.
+        plan: the data as they were used.
+    """
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    plan: Plan
 
 
 def recalibrate(
@@ -24,31 +44,33 @@ def recalibrate(
     files: dict[str, bytes],
     detector: Detector,
     recordings: Sequence[Recording],
-    the: Plan,
     name: str,
     now: int,
+    *,
+    by_asset: bool = False,
     false_alarms_per_day: float | None = None,
     progress: Callable[[int, int], None] = lambda done, most: None,
-) -> tuple[Manifest, dict[str, bytes]]:
-    """Calibrate a bundle's network on recordings of normal operation.
+) -> Renewal:
+    """Calibrate a bundle's network on recordings of normal operation that it was not trained on.
 
     Recordings that tell assets apart add those assets or renew theirs, and leave the default as
-    it is; others renew the default. Each of four blocks of the data is scored with scaling and
-    statistics of the others.
+    it is; others renew the default. Error statistics and threshold are of held-out windows, pooled
+    over the folds of `models.split`, each scaled by what its fold does not hold out.
 
     Args:
         manifest, files: of the bundle.
         detector: its detector, for the network.
-        recordings: of normal operation.
-        the: their frames and folds.
+        recordings: of normal operation; rows that the network was trained on are left out.
         name: of the new bundle.
         now: its time of creation, nanoseconds.
+        by_asset: whether assets are told apart even where there is one, and no file names it.
         false_alarms_per_day: wanted, per asset; None = as the bundle's default.
         progress: called while the bundle is audited anew.
 
-    Returns:
-        Manifest and files of the new bundle.
+    Raises:
+        TrainingError: if too little is left.
     """
+    recordings, the = _plan_unseen(manifest, detector.grid, recordings, by_asset=by_asset)
     grid, normal = the.grid, the.frames
     default = manifest.calibrations[DEFAULT]
     head = Head(
@@ -101,4 +123,43 @@ def recalibrate(
             windows = golden.windows(the, manifest.training.seed)
             proof = golden.scored(changed, detector.runtime, windows)
         files = {**files, bundle.GOLDEN: golden.stored(*proof, audited)}
-    return changed, {name: data for name, data in files.items() if name != bundle.MANIFEST}
+    files = {name: data for name, data in files.items() if name != bundle.MANIFEST}
+    return Renewal(changed, files, the)
+
+
+def _plan_unseen(
+    manifest: Manifest, grid: Grid, recordings: Sequence[Recording], *, by_asset: bool
+) -> tuple[list[Recording], Plan]:
+    """What of some recordings the network was not trained on, as it will be used."""
+    many = len({asset for one in recordings for asset in one.assets}) > 1
+    left = [unseen(one, manifest.data) for one in recordings]
+    seen = [
+        f"{len(one.time) - len(new.time)} of {len(one.time)} rows of {one.path}"
+        for one, new in zip(recordings, left, strict=True)
+        if len(new.time) < len(one.time)
+    ]
+    used = [one for one in left if len(one.time)]
+    told = f"the network was trained on {', '.join(seen)}"
+    if not used:
+        raise TrainingError(f"{told}: wanted recordings that it has not seen")
+    try:
+        return used, plan_on(grid, left, by_asset=by_asset or many)
+    except TrainingError as error:
+        raise TrainingError(f"{told}; of the others: {error}" if seen else str(error)) from None
+
+
+def unseen(recording: Recording, data: Sequence[DataSpec]) -> Recording:
+    """A recording without the rows that are among some data; no window reaches over them."""
+    seen = recording.within([(one.sha256, one.selection) for one in data])
+    stretches: list[Stretch] = []
+    for number, asset in enumerate(recording.assets):
+        rows = np.flatnonzero(recording.asset == number)
+        rows = rows[np.argsort(recording.time[rows], kind="stable")]
+        stretches += [
+            Stretch(int(first), int(last) + 1, asset, SEEN)
+            for start, end in spans_of(seen[rows]).tolist()
+            for first, last in [recording.time[rows[[start, end - 1]]]]
+        ]
+    left = recording.select(Selection(excluded=tuple(stretches)))
+    excluded = (*recording.selection.excluded, *left.selection.excluded)
+    return replace(left, selection=replace(recording.selection, excluded=excluded))

@@ -29,7 +29,6 @@ from models.cli.common import (
 )
 from models.cli.request import refusals
 from models.manifest import DEFAULT
-from models.plan import plan_on
 from models.recalibration import recalibrate
 from models.report import caution, plan_line, promise
 
@@ -55,8 +54,9 @@ def calibrate(
 ) -> None:
     """Renew scaling, error statistics and threshold, or add assets; the weights stay as they are.
 
-    Needs no torch. Recordings with an asset column, or of two or more assets, add or renew these
-    assets; others renew the calibration that is for all.
+    Needs no torch. Rows that the network was trained on are left out: its errors there are no
+    measure of any other. Recordings with an asset column, or of two or more assets, add or renew
+    these assets; others renew the calibration that is for all.
 
     Example: sensor-trainer calibrate bundles/pumps p9.csv --asset p9 --out bundles/pumps-2
     """
@@ -71,23 +71,24 @@ def calibrate(
     manifest, files = bundle.verify(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)
     with refusals(manifest.running), progress_bar() as bar:
-        the = plan_on(detector.grid, recordings, by_asset=asset is not None)
         task = bar.add_task("audit", total=None)
-        changed, files = recalibrate(
+        done = recalibrate(
             manifest,
             files,
             detector,
             recordings,
-            the,
             out.name,
             time.time_ns(),
-            false_alarms_per_day,
-            lambda done, most: bar.update(task, completed=done, total=most),
+            by_asset=asset is not None,
+            false_alarms_per_day=false_alarms_per_day,
+            progress=lambda done, most: bar.update(task, completed=done, total=most),
         )
     with writing(out):
-        written = bundle.write(out, changed, files, force=force)
-    typer.echo(plan_line(the))
-    renewed = [name for name in the.frames.assets or (DEFAULT,) if name in written.calibrations]
+        written = bundle.write(out, done.manifest, done.files, force=force)
+    typer.echo(plan_line(done.plan))
+    renewed = [
+        name for name in done.plan.frames.assets or (DEFAULT,) if name in written.calibrations
+    ]
     for name in renewed:
         typer.echo(promise(name, written))
     if words := caution(written, renewed):
