@@ -19,8 +19,9 @@ from models.recording import Recording
 from models.runtime import Runtime
 from models.selection import Selection, Stretch
 from models.spans import spans_of
-from models.split import TrainingError, scalings
+from models.split import LEAST_HELD_OUT, TrainingError, scalings
 from models.threshold import ThresholdSettings
+from models.words import listed
 
 SEEN = "the network was trained on them"
 
@@ -32,11 +33,15 @@ class Renewal:
     Args:
         manifest, files: of the new bundle.
         plan: the data as they were used.
+        renewed: names of the calibrations made.
+        left_out: assets with too little data for that.
     """
 
     manifest: Manifest
     files: dict[str, bytes]
     plan: Plan
+    renewed: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def recalibrate(
@@ -70,6 +75,7 @@ def recalibrate(
     Raises:
         TrainingError: if too little is left.
     """
+    named = sorted({asset for one in recordings for asset in one.assets})
     recordings, the = _plan_unseen(manifest, detector.grid, recordings, by_asset=by_asset)
     grid, normal = the.grid, the.frames
     default = manifest.calibrations[DEFAULT]
@@ -95,6 +101,13 @@ def recalibrate(
 
     own = held_out(detector.runtime)
     calibrated = calibrate(own, normal, grid, head, default.threshold.value)
+    assets = tuple(asset for asset in calibrated if asset is not None)
+    left_out = tuple(name for name in named if name not in assets) if normal.assets else ()
+    if normal.assets and not assets:
+        raise TrainingError(
+            f"{listed(left_out)}: too little normal data; wanted at least {LEAST_HELD_OUT} windows "
+            f"of {grid.window} frames to hold out of an asset"
+        )
     baseline = manifest.baseline
     if baseline:
         pca, fleet = held_out(runtime_of(manifest, files)), baseline[DEFAULT].threshold.value
@@ -124,7 +137,7 @@ def recalibrate(
             proof = golden.scored(changed, detector.runtime, windows)
         files = {**files, bundle.GOLDEN: golden.stored(*proof, audited)}
     files = {name: data for name, data in files.items() if name != bundle.MANIFEST}
-    return Renewal(changed, files, the)
+    return Renewal(changed, files, the, assets or (DEFAULT,), left_out)
 
 
 def _plan_unseen(

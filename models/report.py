@@ -12,6 +12,7 @@ from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
 from models.manifest import DEFAULT, Manifest
+from models.words import listed
 
 if TYPE_CHECKING:
     from models.plan import Plan
@@ -165,6 +166,21 @@ def promise(name: str, manifest: Manifest) -> str:
         f"most {threshold.bound_per_day:.3g} with 95 % confidence"
         + (f"; promised is {threshold.promise}" if threshold.promise else "")
     )
+
+
+def short_of_data(assets: Sequence[str], manifest: Manifest) -> Iterator[str]:
+    """What became of assets with too little data for a calibration of their own.
+
+    Args:
+        assets: those that none was made for.
+        manifest: of the bundle, with what it knew of them before.
+    """
+    if assets and manifest.calibrations.keys() == {DEFAULT}:
+        yield f"{listed(assets)}: too little data of each, so one calibration is for every asset"
+        return
+    for fate, known in (("uncalibrated", False), ("not renewed", True)):
+        if names := [name for name in assets if (name in manifest.calibrations) is known]:
+            yield f"{listed(names)}: too little data, {fate}"
 
 
 def caution(

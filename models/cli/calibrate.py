@@ -28,9 +28,8 @@ from models.cli.common import (
     writing,
 )
 from models.cli.request import refusals
-from models.manifest import DEFAULT
 from models.recalibration import recalibrate
-from models.report import caution, plan_line, promise
+from models.report import caution, plan_line, promise, short_of_data
 
 
 def calibrate(
@@ -86,12 +85,11 @@ def calibrate(
     with writing(out):
         written = bundle.write(out, done.manifest, done.files, force=force)
     typer.echo(plan_line(done.plan))
-    renewed = [
-        name for name in done.plan.frames.assets or (DEFAULT,) if name in written.calibrations
-    ]
-    for name in renewed:
+    for name in done.renewed:
         typer.echo(promise(name, written))
-    if words := caution(written, renewed):
+    for line in short_of_data(done.left_out, written):
+        typer.echo(f"warning: {line}", err=True)
+    if words := caution(written, done.renewed):
         typer.echo(f"warning: {words}", err=True)
     if line := audited(written):
         typer.echo(line)

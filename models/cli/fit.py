@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,7 +43,10 @@ from models.cli.request import (
 from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
 from models.manifest import Manifest
-from models.report import caution, losses, plan_line, promises
+from models.report import caution, losses, plan_line, promises, short_of_data
+
+if TYPE_CHECKING:
+    from models.plan import Plan
 
 
 def fit(
@@ -136,7 +139,7 @@ def fit(
     with writing(out):
         manifest = fitting.save(done, out, force=force)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    _print_fit(manifest, out)
+    _print_fit(manifest, the, out)
 
 
 def _is_made(out: Path, fingerprint: str) -> bool:
@@ -167,10 +170,13 @@ def _fit_all(config: Path, workers: int, extra: list[str]) -> None:
         )
 
 
-def _print_fit(manifest: Manifest, out: Path) -> None:
+def _print_fit(manifest: Manifest, the: "Plan", out: Path) -> None:
     typer.echo(losses(manifest))
     for line in promises(manifest):
         typer.echo(line)
+    left_out = [name for name in the.frames.assets if name not in manifest.calibrations]
+    for line in short_of_data(left_out, manifest):
+        typer.echo(f"warning: {line}", err=True)
     if words := caution(manifest):
         typer.echo(f"warning: {words}", err=True)
     if line := audited(manifest):

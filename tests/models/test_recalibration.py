@@ -38,6 +38,23 @@ def trained(run: Run, longer: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def fleet_csv(path: Path, rows: dict[str, int], seed: int = 0) -> Path:
+    """Some machines in one file, each with a level of its own."""
+    lines = ["timestamp,asset,current,flow,heat"]
+    for number, (asset, count) in enumerate(rows.items()):
+        for row, numbers in enumerate((values(count, seed + number) + 10 * number).tolist()):
+            lines.append(f"{1_790_000_000 + row},{asset},{','.join(map(str, numbers))}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def fleet(run: Run, tmp_path: Path) -> Path:
+    data, folder = fleet_csv(tmp_path / "f.csv", {"p1": 400, "p2": 400}), tmp_path / "fleet"
+    assert run("fit", data, "--out", folder, "--model", "pca", "--window=64").code == 0
+    return folder
+
+
 def seconds(left: Recording) -> list[int]:
     return ((left.time - START) // SECOND).tolist()
 
@@ -112,3 +129,69 @@ def test_what_was_left_out_before_stays_told() -> None:
     assert seconds(left) == [*range(10, 20)]
     assert [(one.why, one.rows) for one in left.selection.excluded] == [("repair", 10), (SEEN, 20)]
     assert left.selection.rows == (0, 40)
+
+
+def test_an_asset_with_too_little_data_is_named_by_fit(run: Run, tmp_path: Path) -> None:
+    data = fleet_csv(tmp_path / "f.csv", {"p1": 400, "p2": 400, "p3": 130})
+
+    done = run("fit", data, "--out", tmp_path / "b", "--model", "pca", "--window=64")
+
+    assert (done.code, "all 2 assets" in done.out) == (0, True)
+    assert "warning: p3: too little data, uncalibrated\n" in done.err
+
+
+def test_where_no_asset_has_enough_data_fit_says_that_one_calibration_is_for_all(
+    run: Run, tmp_path: Path
+) -> None:
+    data = fleet_csv(tmp_path / "f.csv", {f"p{number}": 36 for number in range(14)})
+
+    done = run("fit", data, "--out", tmp_path / "b", "--model", "pca", "--window=8")
+
+    assert done.code == 0
+    assert "p7 and 2 more: too little data of each, so one calibration" in done.err
+    assert [*bundle.verify(tmp_path / "b")[0].calibrations] == [DEFAULT]
+
+
+def test_calibrate_names_what_it_could_not_add_and_what_stays_as_it_was(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    data = fleet_csv(tmp_path / "new.csv", {"p1": 130, "p3": 130, "p4": 400}, seed=7)
+
+    done = run("calibrate", fleet, data, "--out", tmp_path / "new")
+
+    assert done.code == 0
+    assert "warning: p1: too little data, not renewed\n" in done.err
+    assert "warning: p3: too little data, uncalibrated\n" in done.err
+    assert "p4: threshold" in done.out
+    assert "p1: threshold" not in done.out
+    before, after = (bundle.verify(one)[0].calibrations for one in (fleet, tmp_path / "new"))
+    assert [*after] == [DEFAULT, "p1", "p2", "p4"]
+    assert after["p1"] == before["p1"]
+
+
+def test_an_asset_whose_rows_were_all_trained_on_is_not_renewed(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    data = fleet_csv(tmp_path / "new.csv", {"p3": 400}, seed=7)
+
+    done = run("calibrate", fleet, tmp_path / "f.csv", data, "--out", tmp_path / "new")
+
+    assert done.code == 0
+    assert f"800 rows left out: excluded ({SEEN})" in done.out
+    assert "warning: p1, p2: too little data, not renewed\n" in done.err
+    assert [*bundle.verify(tmp_path / "new")[0].calibrations] == [DEFAULT, "p1", "p2", "p3"]
+
+
+def test_calibrate_is_refused_where_it_would_renew_nothing(
+    run: Run, pristine: Path, tmp_path: Path
+) -> None:
+    data = fleet_csv(tmp_path / "new.csv", {f"p{number}": 36 for number in range(14)})
+
+    done = run("calibrate", pristine, data, "--out", tmp_path / "new")
+
+    assert done.code == 65
+    assert (
+        "p7 and 2 more: too little normal data; wanted at least 30 windows of 8 frames to hold"
+        in done.err
+    )
+    assert not (tmp_path / "new").exists()
