@@ -139,7 +139,7 @@ class StretchSpec(_Strict):
 
 
 class DataSpec(_Strict):
-    """A file the detector was trained on, and what of it, as `models.selection` describes it."""
+    """A file the detector was made of, and what of it, as `models.selection` describes it."""
 
     file: str
     sha256: str
@@ -267,7 +267,7 @@ class Manifest(_Strict):
 
     Args:
         running: when the machine runs, as `models.running` reads it; None = always.
-        calibration_data: what `calibrate` saw after training, if it did.
+        calibration_data: all that `calibrate` used after training, unless a later one replaced it.
         baseline: calibrations of the window PCA in `baseline.safetensors`; empty without one.
         digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
             included; empty before the bundle is written.

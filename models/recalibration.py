@@ -114,13 +114,16 @@ def recalibrate(
         baseline = renewed(
             baseline, calibrate(pca, normal, grid, replace(head, scaled=False), fleet)
         )
+    calibrations = renewed(manifest.calibrations, calibrated)
+    # Of what assets were calibrated on a file does not tell, so theirs count as long as there are.
+    kept = manifest.calibration_data if calibrations.keys() != {DEFAULT} else []
     changed = manifest.model_copy(
         update={
             "name": name,
             "created": datetime.fromtimestamp(now // SECOND, UTC),
-            "calibrations": renewed(manifest.calibrations, calibrated),
+            "calibrations": calibrations,
             "baseline": baseline,
-            "calibration_data": [DataSpec.of(one) for one in recordings],
+            "calibration_data": [*dict.fromkeys((*kept, *map(DataSpec.of, recordings)))],
         }
     )
     judged = bundle.detector_of(changed, detector.runtime)

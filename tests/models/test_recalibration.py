@@ -13,7 +13,7 @@ from models.recalibration import SEEN, unseen
 from models.recording import Recording
 from models.selection import Selection, Stretch
 from tests.models.command import Run, runner
-from tests.models.plant import START, recording, values, write_csv
+from tests.models.plant import START, recalibrated, recording, values, write_csv, written
 
 SECOND = 1_000_000_000
 
@@ -195,3 +195,34 @@ def test_calibrate_is_refused_where_it_would_renew_nothing(
         in done.err
     )
     assert not (tmp_path / "new").exists()
+
+
+def test_what_each_calibrate_used_counts_as_seen_as_long_as_it_matters(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    p4, p5 = (
+        write_csv(tmp_path / f"{name}.csv", values(400, ord(name[1]))) for name in ("p4", "p5")
+    )
+    second, third, again = (tmp_path / name for name in ("second", "third", "again"))
+
+    run("calibrate", fleet, p4, "--asset", "p4", "--out", second)
+    run("calibrate", second, p5, "--asset", "p5", "--out", third)
+    run("calibrate", third, p5, "--asset", "p5", "--out", again)
+
+    for folder in (third, again):
+        seen = bundle.verify(folder)[0].calibration_data
+        assert [one.file for one in seen] == ["p4.csv", "p5.csv"]
+    judged = json.loads(run("evaluate", third, p4, "--json").out)
+    assert judged["rows_seen_in_training"] == 400
+
+
+def test_where_one_calibration_is_for_all_the_newer_replaces_what_it_was_made_of(
+    pristine: Path, tmp_path: Path
+) -> None:
+    first = recalibrated(pristine, [replace(recording(values(300, 1)), path=Path("one.csv"))])
+    folder = written(tmp_path / "first", first)
+
+    second = recalibrated(folder, [replace(recording(values(300, 2)), path=Path("two.csv"))])
+
+    assert [one.file for one in first.manifest.calibration_data] == ["one.csv"]
+    assert [one.file for one in second.manifest.calibration_data] == ["two.csv"]
