@@ -1,6 +1,6 @@
 """What people read of a bundle and of a judgement: sentences and tables."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -12,11 +12,13 @@ from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
 from models.manifest import DEFAULT, Manifest
+from models.recording import Recording
 from models.words import listed
 
 if TYPE_CHECKING:
     from models.plan import Plan
 
+STRANGERS = "any other asset is uncalibrated and does not alert"
 # Assets that are listed one by one.
 MOST_ASSETS = 12
 
@@ -166,6 +168,22 @@ def promise(name: str, manifest: Manifest) -> str:
         f"most {threshold.bound_per_day:.3g} with 95 % confidence"
         + (f"; promised is {threshold.promise}" if threshold.promise else "")
     )
+
+
+def told_from_names(assets: Iterable[str], recordings: Sequence[Recording]) -> str | None:
+    """That assets are told apart by what their files are called, if they are.
+
+    The folders of day files, as `sensor-monitor record` writes them, are called by the assets.
+    """
+    named = {
+        asset
+        for one in recordings
+        if not one.has_assets
+        for asset in one.assets
+        if one.path.name.startswith(f"{asset}.")
+    }
+    told = [name for name in assets if name in named]
+    return f"assets told from file names: {listed(told)}; {STRANGERS}" if told else None
 
 
 def short_of_data(assets: Sequence[str], manifest: Manifest) -> Iterator[str]:

@@ -28,8 +28,17 @@ from models.cli.common import (
     writing,
 )
 from models.cli.request import refusals
+from models.manifest import DEFAULT
 from models.recalibration import recalibrate
-from models.report import caution, plan_line, promise, short_of_data
+from models.report import (
+    STRANGERS,
+    caution,
+    plan_line,
+    promise,
+    short_of_data,
+    told_from_names,
+)
+from models.words import listed
 
 
 def calibrate(
@@ -87,6 +96,11 @@ def calibrate(
     typer.echo(plan_line(done.plan))
     for name in done.renewed:
         typer.echo(promise(name, written))
+    if {*manifest.calibrations} == {DEFAULT} and done.plan.frames.assets:
+        words = told_from_names(done.renewed, recordings) or (
+            f"the bundle was for every asset, and is for {listed(done.renewed)} alone: {STRANGERS}"
+        )
+        typer.echo(f"warning: {words}", err=True)
     for line in short_of_data(done.left_out, written):
         typer.echo(f"warning: {line}", err=True)
     if words := caution(written, done.renewed):

@@ -43,7 +43,8 @@ from models.cli.request import (
 from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
 from models.manifest import Manifest
-from models.report import caution, losses, plan_line, promises, short_of_data
+from models.recording import Recording
+from models.report import caution, losses, plan_line, promises, short_of_data, told_from_names
 
 if TYPE_CHECKING:
     from models.plan import Plan
@@ -139,7 +140,7 @@ def fit(
     with writing(out):
         manifest = fitting.save(done, out, force=force)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    _print_fit(manifest, the, out)
+    _print_fit(manifest, the, recordings, out)
 
 
 def _is_made(out: Path, fingerprint: str) -> bool:
@@ -170,10 +171,12 @@ def _fit_all(config: Path, workers: int, extra: list[str]) -> None:
         )
 
 
-def _print_fit(manifest: Manifest, the: "Plan", out: Path) -> None:
+def _print_fit(manifest: Manifest, the: "Plan", recordings: list[Recording], out: Path) -> None:
     typer.echo(losses(manifest))
     for line in promises(manifest):
         typer.echo(line)
+    if words := told_from_names(manifest.calibrations, recordings):
+        typer.echo(f"warning: {words}", err=True)
     left_out = [name for name in the.frames.assets if name not in manifest.calibrations]
     for line in short_of_data(left_out, manifest):
         typer.echo(f"warning: {line}", err=True)

@@ -226,3 +226,36 @@ def test_where_one_calibration_is_for_all_the_newer_replaces_what_it_was_made_of
 
     assert [one.file for one in first.manifest.calibration_data] == ["one.csv"]
     assert [one.file for one in second.manifest.calibration_data] == ["two.csv"]
+
+
+STRANGERS = "any other asset is uncalibrated and does not alert\n"
+
+
+def test_assets_told_from_file_names_are_said_to_be_so(
+    run: Run, trained: Path, fleet: Path, tmp_path: Path
+) -> None:
+    a, b = (write_csv(tmp_path / f"{name}.csv", values(400, ord(name))) for name in "ab")
+    told = f"warning: assets told from file names: a, b; {STRANGERS}"
+
+    assert told in run("fit", a, b, "--out", tmp_path / "1", "--model", "pca").err
+    assert told in run("calibrate", trained, a, b, "--out", tmp_path / "2").err
+    assert STRANGERS not in run("calibrate", fleet, a, b, "--out", tmp_path / "3").err
+    assert STRANGERS not in run("fit", a, "--out", tmp_path / "4", "--model", "pca").err
+    assert STRANGERS not in run("calibrate", trained, a, "--out", tmp_path / "5").err
+
+
+def test_assets_that_the_files_name_are_none_to_warn_of_but_where_the_bundle_was_for_all(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    for name in ("p1", "p2"):
+        (tmp_path / "days" / name).mkdir(parents=True)
+        write_csv(tmp_path / "days" / name / "2026-09-21.csv", values(400))
+    column = fleet_csv(tmp_path / "column.csv", {"p1": 400, "p2": 400})
+
+    for number, data in enumerate((tmp_path / "days", column)):
+        fitted = run("fit", data, "--out", tmp_path / f"f{number}", "--model", "pca")
+        renewed = run("calibrate", trained, data, "--out", tmp_path / f"c{number}")
+        assert (fitted.code, renewed.code) == (0, 0)
+        assert STRANGERS not in fitted.err
+        told = f"warning: the bundle was for every asset, and is for p1, p2 alone: {STRANGERS}"
+        assert told in renewed.err
