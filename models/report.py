@@ -162,7 +162,7 @@ def promise(name: str, manifest: Manifest) -> str:
     """One calibration's threshold and the false alarms to expect of it."""
     threshold = manifest.calibrations[name].threshold
     return (
-        ("" if name == DEFAULT else f"{name}: ")
+        ("" if manifest.calibrations.keys() == {DEFAULT} else f"{name}: ")
         + f"threshold {threshold.value:.4g} by {threshold.rule}: {threshold.expected_per_day:.3g} "
         f"false alarms per day and asset on {threshold.days:.3g} days of held-out normal data, at "
         f"most {threshold.bound_per_day:.3g} with 95 % confidence"

@@ -27,7 +27,7 @@ from models.cli.common import (
     selection_of,
     writing,
 )
-from models.cli.request import refusals
+from models.cli.request import Strict, refusals
 from models.manifest import DEFAULT
 from models.recalibration import recalibrate
 from models.report import (
@@ -35,6 +35,7 @@ from models.report import (
     caution,
     plan_line,
     promise,
+    promises,
     short_of_data,
     told_from_names,
 )
@@ -58,6 +59,7 @@ def calibrate(
     assets: Assets = None,
     exclude: Exclude = None,
     ignore: Ignore = None,
+    strict: Strict = False,
     force: Force = False,
 ) -> None:
     """Renew scaling, error statistics and threshold, or add assets; the weights stay as they are.
@@ -91,11 +93,16 @@ def calibrate(
             false_alarms_per_day=false_alarms_per_day,
             progress=lambda done, most: bar.update(task, completed=done, total=most),
         )
+    if strict and (short := caution(done.manifest, done.renewed, unsupported=True)):
+        raise Stop(short, 65)
     with writing(out):
         written = bundle.write(out, done.manifest, done.files, force=force)
     typer.echo(plan_line(done.plan))
     for name in done.renewed:
-        typer.echo(promise(name, written))
+        if name != DEFAULT:
+            typer.echo(promise(name, written))
+    for line in promises(written):
+        typer.echo(line)
     if {*manifest.calibrations} == {DEFAULT} and done.plan.frames.assets:
         words = told_from_names(done.renewed, recordings) or (
             f"the bundle was for every asset, and is for {listed(done.renewed)} alone: {STRANGERS}"

@@ -35,6 +35,7 @@ from models.cli.request import (
     Sensors,
     Settings,
     Settle,
+    Strict,
     Window,
     refusals,
     request_of,
@@ -78,9 +79,7 @@ def fit(
         typer.Option(min=1, help="Folds, or bundles, trained at once; default one per core."),
     ] = None,
     settings: Settings = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
-    ] = False,
+    strict: Strict = False,
     skip_done: Annotated[
         bool,
         typer.Option(

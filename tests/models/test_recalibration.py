@@ -12,6 +12,7 @@ from models.manifest import DEFAULT, DataSpec
 from models.recalibration import SEEN, unseen
 from models.recording import Recording
 from models.selection import Selection, Stretch
+from models.threshold import poisson_bound
 from tests.models.command import Run, runner
 from tests.models.plant import START, recalibrated, recording, values, write_csv, written
 
@@ -259,3 +260,38 @@ def test_assets_that_the_files_name_are_none_to_warn_of_but_where_the_bundle_was
         assert STRANGERS not in fitted.err
         told = f"warning: the bundle was for every asset, and is for p1, p2 alone: {STRANGERS}"
         assert told in renewed.err
+
+
+def test_calibrate_tells_the_false_alarms_of_the_whole_fleet(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    p3 = write_csv(tmp_path / "p3.csv", values(400, 3))
+
+    done = run("calibrate", fleet, p3, "--asset", "p3", "--out", tmp_path / "new")
+
+    bound = 3 * poisson_bound(0) / ((400 - 63) / 86_400)
+    assert f"all 3 assets: 0 false alarms per day, at most {bound:.3g}" in done.out
+    heads = [line.partition(": threshold ")[0] for line in done.out.splitlines()]
+    assert heads[1:3] == ["p3", DEFAULT]
+
+
+def test_calibrate_on_data_for_all_tells_one_threshold(
+    run: Run, plant: Path, pristine: Path, tmp_path: Path
+) -> None:
+    done = run("calibrate", pristine, plant, "--out", tmp_path / "new")
+
+    assert (done.code, done.out.count("threshold ")) == (0, 1)
+
+
+def test_a_strict_calibrate_refuses_what_the_data_cannot_support_of_what_it_renews(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    p3 = write_csv(tmp_path / "p3.csv", values(400, 3))
+    asked = ("calibrate", fleet, p3, "--asset", "p3", "--strict", "--out", tmp_path / "new")
+
+    refused = run(*asked)
+    assert refused.code == 65
+    assert refused.err.startswith("sensor-trainer: p3: 0.0039 days of held-out normal data cannot")
+    assert not (tmp_path / "new").exists()
+
+    assert run(*asked, "--false-alarms-per-day", "1000").code == 0
