@@ -22,6 +22,7 @@ from models.running import LONGEST, Condition, ConditionError
 from models.selection import Selection, Stretch
 from models.tail import LEAST_PEAKS
 from models.threshold import THRESHOLDS, ThresholdSettings
+from models.timestamps import EARLIEST, LATEST
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE, DEEPEST = 65_536, 1000, 1000, 100
@@ -34,6 +35,7 @@ DEFAULT = "default"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Time = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 Words = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
 Numbers = Annotated[tuple[int, ...], Field(max_length=LONGEST_LIST)]
 
@@ -132,8 +134,8 @@ class StretchSpec(_Strict):
     """A time that was left out, as `models.selection.Stretch` describes it."""
 
     asset: str
-    start_ns: int
-    end_ns: int
+    start_ns: Time
+    end_ns: Time
     why: str
     rows: Count
 
@@ -144,7 +146,7 @@ class DataSpec(_Strict):
     file: str
     sha256: str
     rows: tuple[Count, Count]
-    span_ns: tuple[int | None, int | None] = (None, None)
+    span_ns: tuple[Time | None, Time | None] = (None, None)
     assets: tuple[str, ...] = ()
     excluded: tuple[StretchSpec, ...] = ()
 

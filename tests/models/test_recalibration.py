@@ -1,6 +1,7 @@
 """`calibrate`: what it calibrates on, what it renews, and what it says of both."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,3 +296,39 @@ def test_a_strict_calibrate_refuses_what_the_data_cannot_support_of_what_it_rene
     assert not (tmp_path / "new").exists()
 
     assert run(*asked, "--false-alarms-per-day", "1000").code == 0
+
+
+def test_the_card_tells_what_was_asked_what_speaks_against_it_and_what_was_left_out(
+    run: Run, longer: Path, tmp_path: Path
+) -> None:
+    stretches, folder = tmp_path / "out.csv", tmp_path / "b"
+    stretches.write_text("asset,start,end,why\n,1790000200,1790000260,bearing [new]\n")
+    run("fit", longer, "--rows", ":500", "--exclude", stretches, "--out", folder, "--model", "pca")
+    run("calibrate", folder, longer, "--from", "1790000500", "--out", tmp_path / "c")
+
+    first, second = run("inspect", folder).out, run("inspect", tmp_path / "c").out
+
+    assert "asked for was 0.1 per day, which they cannot support" in re.sub(r"\s+", " ", first)
+    assert "caution: 0.0" in first
+    assert "cannot support 0.1 false alarms per day (wanted 30 days)" in first
+    assert "2026-09-21 14:16:40" in first
+    assert "2026-09-21 14:17:40" in first
+    assert "bearing [new]" in first
+    assert "calibrated on" not in first
+    after = second[second.index("calibrated on") :]
+    assert "longer.csv" in after
+    assert "0:900 from 2026-09-21 14:21:40" in after
+
+
+def test_the_card_of_a_fleet_tells_of_each_asset_what_was_asked_and_whether_it_is_supported(
+    run: Run, fleet: Path, tmp_path: Path
+) -> None:
+    p3 = write_csv(tmp_path / "p3.csv", values(400, 3))
+    new = tmp_path / "new"
+    run("calibrate", fleet, p3, "--asset=p3", "--out", new, "--false-alarms-per-day=1000")
+
+    rows = [re.split(r"[\s│┃]+", line.strip("│ ")) for line in run("inspect", new).out.splitlines()]
+
+    of_asset = {row[0]: row for row in rows if row[0] in ("p1", "p3")}
+    assert of_asset["p1"][4:6] == ["0.1", "no"]
+    assert of_asset["p3"][4:6] == ["1e+03", "yes"]
