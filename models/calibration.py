@@ -1,7 +1,8 @@
 """What a network's errors on normal windows it did not fit say: error statistics and threshold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,8 @@ from models.manifest import DEFAULT, CalibrationSpec, StartSpec, ThresholdSpec
 from models.runtime import Runtime
 from models.split import LEAST_HELD_OUT, NormalFrames, Split, TrainingError
 from models.threshold import HeldOut, Threshold, ThresholdSettings, start_of, threshold_of
+
+BATCH = 1024  # windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +189,14 @@ def calibrate_once(
         row: of the scaling, for all frames or for each, shape (frames,).
     """
 
-    def found(fold: Fold, ends: Ints) -> Float32s:
+    def found(fold: Fold, ends: Ints) -> Iterator[Float32s]:
         return errors(fold, normal, ends, grid.window, row, signed=head.signed)
 
     def scores(fold: Fold, ends: Ints) -> list[Floats]:
-        return smoothed(score_errors(found(fold, ends), head.tail, statistics), ends, head.rule)
+        raw = [score_errors(part, head.tail, statistics) for part in found(fold, ends)]
+        return smoothed(np.concatenate(raw), ends, head.rule) if raw else []
 
-    validation = [found(fold, fold.split.validation) for fold in folds]
+    validation = chain.from_iterable(found(fold, fold.split.validation) for fold in folds)
     statistics = error_statistics(validation, head.score, head.tail)
     if head.scaled:
         statistics = replace(statistics, scale=np.ones_like(statistics.scale))
@@ -211,21 +215,25 @@ def calibrate_once(
     return Calibrated(statistics, threshold_of(held_out), held_out)
 
 
-def error_statistics(found: Sequence[Float32s], score: Score, tail: int) -> ErrorStatistics:
-    """Normal error per sensor, pooled over the `errors` (windows, L, sensors) of some folds."""
+def error_statistics(found: Iterable[Float32s], score: Score, tail: int) -> ErrorStatistics:
+    """Normal error per sensor, pooled over `errors` (windows, L, sensors) in as many parts."""
     signed = score == "mahalanobis-signed"
-    tails = [np.square(part[:, -tail:]) if signed else part[:, -tail:] for part in found]
-    together = np.concatenate([part.mean(axis=1, dtype=np.float64) for part in tails])
-    error_scale = np.maximum(together.mean(axis=0), LEAST_ERROR)
+    means: list[Floats] = []
+    kept: list[Float32s] = []
+    for part in found:
+        newest = np.square(part[:, -tail:]) if signed else part[:, -tail:]
+        means.append(newest.mean(axis=1, dtype=np.float64))
+        if signed:
+            kept.append(part[:, -1].copy())  # a view would keep the rest
+        elif score == "mahalanobis":
+            kept.append(part.reshape(-1, part.shape[2]))
+    error_scale = np.maximum(np.concatenate(means).mean(axis=0), LEAST_ERROR)
     if score == "mean-square":
         return ErrorStatistics(error_scale)
     from sklearn import covariance as shrinkage
 
-    if signed:
-        residuals = np.concatenate([part[:, -1] for part in found]).astype(np.float64)
-    else:
-        every = np.concatenate([part.reshape(-1, part.shape[2]) for part in found])
-        residuals = np.sqrt(every.astype(np.float64))
+    together = np.concatenate(kept).astype(np.float64)
+    residuals = together if signed else np.sqrt(together)
     mean, deviation = residuals.mean(axis=0), np.maximum(residuals.std(axis=0), LEAST_ERROR**0.5)
     covariance = cast(Floats, shrinkage.ledoit_wolf((residuals - mean) / deviation)[0])
     precision = np.linalg.inv(covariance) / np.outer(deviation, deviation)
@@ -240,20 +248,20 @@ def errors(
     row: Ints | int,
     *,
     signed: bool = False,
-) -> Float32s:
-    """The network's errors on some windows, shape (windows, L, sensors); row as above.
+) -> Iterator[Float32s]:
+    """The network's errors on some windows, (windows, L, sensors) a thousand at a time.
+
+    All of them are too many to hold: a month of frames is a window for each of them.
 
     Args:
-        fold, normal, ends, window, row: which network and which windows.
+        fold, normal, ends, window, row: which network and which windows; row as above.
         signed: give residuals with their sign, in place of errors.
     """
     frames = scale(normal.values, fold.center[row], fold.spread[row])
-    parts = [np.empty((0, window, normal.sensors), np.float32)]
-    for start in range(0, len(ends), 1024):
-        windows = frames[ends[start : start + 1024, None] + np.arange(1 - window, 1)]
+    for start in range(0, len(ends), BATCH):
+        windows = frames[ends[start : start + BATCH, None] + np.arange(1 - window, 1)]
         found = fold.run(windows)
-        parts.append(windows - found.expected if signed else found.error)
-    return np.concatenate(parts)
+        yield windows - found.expected if signed else found.error
 
 
 def score_errors(found: Float32s, tail: int, statistics: ErrorStatistics) -> Floats:

@@ -22,6 +22,7 @@ from models.running import LONGEST, Condition, ConditionError
 from models.selection import Selection, Stretch
 from models.tail import LEAST_PEAKS
 from models.threshold import THRESHOLDS, ThresholdSettings
+from models.timestamps import EARLIEST, LATEST
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE, DEEPEST = 65_536, 1000, 1000, 100
@@ -34,6 +35,7 @@ DEFAULT = "default"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Time = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 Words = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
 Numbers = Annotated[tuple[int, ...], Field(max_length=LONGEST_LIST)]
 
@@ -132,19 +134,19 @@ class StretchSpec(_Strict):
     """A time that was left out, as `models.selection.Stretch` describes it."""
 
     asset: str
-    start_ns: int
-    end_ns: int
+    start_ns: Time
+    end_ns: Time
     why: str
     rows: Count
 
 
 class DataSpec(_Strict):
-    """A file the detector was trained on, and what of it, as `models.selection` describes it."""
+    """A file the detector was made of, and what of it, as `models.selection` describes it."""
 
     file: str
     sha256: str
     rows: tuple[Count, Count]
-    span_ns: tuple[int | None, int | None] = (None, None)
+    span_ns: tuple[Time | None, Time | None] = (None, None)
     assets: tuple[str, ...] = ()
     excluded: tuple[StretchSpec, ...] = ()
 
@@ -267,7 +269,7 @@ class Manifest(_Strict):
 
     Args:
         running: when the machine runs, as `models.running` reads it; None = always.
-        calibration_data: what `calibrate` saw after training, if it did.
+        calibration_data: all that `calibrate` used after training, unless a later one replaced it.
         baseline: calibrations of the window PCA in `baseline.safetensors`; empty without one.
         digest: SHA-256 of all that does not differ between equal runs, the other files' hashes
             included; empty before the bundle is written.

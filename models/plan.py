@@ -161,7 +161,8 @@ def plan_on(grid: Grid, recordings: Sequence[Recording], *, by_asset: bool = Fal
         reasons += "".join(f", {count} rows {why}" for why, count in unused.items())
         raise TrainingError(
             f"no window of {window} frames of {grid.period / SECOND:g} s is complete and normal "
-            f"({rows} rows; left out: {reasons}); a longer --period or a shorter --window may help"
+            f"({rows} rows; left out: {reasons}); a fit with a longer --period or a shorter "
+            "--window may help"
         )
     many = len({track.asset for track in tracks}) > 1
     frames = _frames(tracks, by_asset=by_asset or many or any(r.has_assets for r in recordings))

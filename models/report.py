@@ -1,6 +1,6 @@
 """What people read of a bundle and of a judgement: sentences and tables."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -12,11 +12,14 @@ from models.caveats import warnings
 from models.evaluation import Metrics
 from models.frame import SECOND
 from models.judgement import LEAST_FILES, Average, Judgement
-from models.manifest import DEFAULT, Manifest
+from models.manifest import DEFAULT, DataSpec, Manifest
+from models.recording import Recording
+from models.words import listed, moment
 
 if TYPE_CHECKING:
     from models.plan import Plan
 
+STRANGERS = "any other asset is uncalibrated and does not alert"
 # Assets that are listed one by one.
 MOST_ASSETS = 12
 
@@ -33,13 +36,18 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
     yield f"created {manifest.created.isoformat()}, digest {manifest.digest[:16]}"
     yield losses(manifest)
     yield from promises(manifest)
+    if words := caution(manifest):
+        yield f"caution: {escape(words)}"
     assets = [name for name in manifest.calibrations if name != DEFAULT]
     if assets:
-        fleet = Table("asset", "threshold", "false alarms/day", "at most", "days of normal data")
+        fleet = Table("asset", "threshold", "false alarms/day", "at most", "asked for", "supported")
+        fleet.add_column("days of normal data")
         for name in assets[:MOST_ASSETS]:
-            known = manifest.calibrations[name].threshold
-            numbers = (known.value, known.expected_per_day, known.bound_per_day, known.days)
-            fleet.add_row(escape(name), *(f"{number:.3g}" for number in numbers))
+            one = manifest.calibrations[name].threshold
+            numbers = (one.value, one.expected_per_day, one.bound_per_day, one.requested_per_day)
+            cells = [f"{number:.3g}" for number in numbers]
+            cells += ["yes" if one.supported else "no", f"{one.days:.3g}"]
+            fleet.add_row(escape(name), *cells)
         yield fleet
     if len(assets) > MOST_ASSETS:
         yield f"… and {len(assets) - MOST_ASSETS} more assets"
@@ -55,10 +63,29 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
         )
     yield sensors
     yield from audit_card(manifest)
-    files = Table("trained on", "rows", "sha256")
-    for one in manifest.data:
-        files.add_row(escape(one.file), f"{one.rows[0]}:{one.rows[1]}", escape(one.sha256[:16]))
+    yield from _data("trained on", manifest.data)
+    yield from _data("calibrated on", manifest.calibration_data)
+
+
+def _data(use: str, data: Sequence[DataSpec]) -> Iterator[Table]:
+    """The files, what of them was used, and which stretches of that were left out."""
+    if not data:
+        return
+    files = Table(use, "rows", "sha256")
+    left_out = Table("left out", "asset", "from", "to", "rows", "why")
+    for one in data:
+        start, end = (None if edge is None else moment(edge) for edge in one.span_ns)
+        rows = f"{one.rows[0]}:{one.rows[1]}"
+        rows += f" from {start}" * bool(start) + f" to {end}" * bool(end)
+        rows += f" of {listed(one.assets)}" * bool(one.assets)
+        files.add_row(escape(one.file), escape(rows), escape(one.sha256[:16]))
+        for stretch in one.excluded:
+            span = (moment(stretch.start_ns), moment(stretch.end_ns))
+            whose = escape(stretch.asset or "all")
+            left_out.add_row(escape(one.file), whose, *span, f"{stretch.rows}", escape(stretch.why))
     yield files
+    if left_out.row_count:
+        yield left_out
 
 
 def judgement(found: Judgement) -> Iterator[str | Table]:
@@ -155,12 +182,45 @@ def promise(name: str, manifest: Manifest) -> str:
     """One calibration's threshold and the false alarms to expect of it."""
     threshold = manifest.calibrations[name].threshold
     return (
-        ("" if name == DEFAULT else f"{name}: ")
+        ("" if manifest.calibrations.keys() == {DEFAULT} else f"{name}: ")
         + f"threshold {threshold.value:.4g} by {threshold.rule}: {threshold.expected_per_day:.3g} "
         f"false alarms per day and asset on {threshold.days:.3g} days of held-out normal data, at "
         f"most {threshold.bound_per_day:.3g} with 95 % confidence"
         + (f"; promised is {threshold.promise}" if threshold.promise else "")
+        + f"; asked for was {threshold.requested_per_day:g} per day"
+        + ("" if threshold.supported else ", which they cannot support")
     )
+
+
+def told_from_names(assets: Iterable[str], recordings: Sequence[Recording]) -> str | None:
+    """That assets are told apart by what their files are called, if they are.
+
+    The folders of day files, as `sensor-monitor record` writes them, are called by the assets.
+    """
+    named = {
+        asset
+        for one in recordings
+        if not one.has_assets
+        for asset in one.assets
+        if one.path.name.startswith(f"{asset}.")
+    }
+    told = [name for name in assets if name in named]
+    return f"assets told from file names: {listed(told)}; {STRANGERS}" if told else None
+
+
+def short_of_data(assets: Sequence[str], manifest: Manifest) -> Iterator[str]:
+    """What became of assets with too little data for a calibration of their own.
+
+    Args:
+        assets: those that none was made for.
+        manifest: of the bundle, with what it knew of them before.
+    """
+    if assets and manifest.calibrations.keys() == {DEFAULT}:
+        yield f"{listed(assets)}: too little data of each, so one calibration is for every asset"
+        return
+    for fate, known in (("uncalibrated", False), ("not renewed", True)):
+        if names := [name for name in assets if (name in manifest.calibrations) is known]:
+            yield f"{listed(names)}: too little data, {fate}"
 
 
 def caution(

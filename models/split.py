@@ -65,7 +65,8 @@ def splits(ends: Ints, tick: Ints, row: Ints, window: int) -> list[Split]:
     """Split windows in order of time, ends a window apart, no frame shared: cross-fit short data.
 
     Each asset is split on its own, so that every part has windows of all of them; assets recorded
-    at one time are split at the same moments.
+    at one time are split at the same moments. An asset too short to be known wherever it would be
+    held out, where it would get another machine's scaling, is trained on and nowhere held out.
 
     Args:
         ends: frame index of the end of each window, shape (windows,).
@@ -79,17 +80,28 @@ def splits(ends: Ints, tick: Ints, row: Ints, window: int) -> list[Split]:
     order = np.lexsort((ends, tick))
     ends, tick, row = ends[order], tick[order], row[order]
     cut = _folds if len(ends) < LONG else _once
-    of_assets = [cut(ends[row == one], tick[row == one], window) for one in np.unique(row)]
+    of_assets = [
+        _known(cut(ends[row == one], tick[row == one], window), ends[row == one])
+        for one in np.unique(row)
+    ]
     found = [_joined(parts) for parts in zip(*of_assets, strict=True)]
     for split in found:
         held = min(len(split.validation), len(split.calibration))
         if len(split.train) < LEAST_TRAINING or held < LEAST_HELD_OUT:
             raise TrainingError(
                 f"too little normal data: {len(ends)} windows of {window} frames leave "
-                f"{len(split.train)} to train and {held} to hold out in a fold; wanted at least "
-                f"{LEAST_TRAINING} and {LEAST_HELD_OUT} (record longer, or use a shorter --window)"
+                f"{len(split.train)} to learn from and {held} to hold out in a fold; wanted at "
+                f"least {LEAST_TRAINING} and {LEAST_HELD_OUT} (record longer, or fit with a "
+                "shorter --window)"
             )
     return found
+
+
+def _known(parts: list[Split], ends: Ints) -> list[Split]:
+    """The parts of an asset that is trained on where it is held out; else all its windows train."""
+    if all(len(part.train) or not len(part.validation) + len(part.calibration) for part in parts):
+        return parts
+    return [Split(ends, ends[:0], ends[:0]) for _ in parts]
 
 
 def _joined(parts: Sequence[Split]) -> Split:

@@ -1,10 +1,12 @@
-"""Numbers, times and stretches of time as people read them."""
+"""Numbers, names, times and stretches of time as people read them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from models.frame import SECOND
 
 NBSP, NARROW = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
+MOST_NAMES = 12
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -50,6 +52,12 @@ def percent(share: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """1 event, 2 events, no events."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names one by one, of many only the first: p1, p2 and 7 more."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def after(seconds: float) -> str:

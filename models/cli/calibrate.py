@@ -27,11 +27,19 @@ from models.cli.common import (
     selection_of,
     writing,
 )
-from models.cli.request import refusals
+from models.cli.request import Strict, refusals
 from models.manifest import DEFAULT
-from models.plan import plan_on
 from models.recalibration import recalibrate
-from models.report import caution, plan_line, promise
+from models.report import (
+    STRANGERS,
+    caution,
+    plan_line,
+    promise,
+    promises,
+    short_of_data,
+    told_from_names,
+)
+from models.words import listed
 
 
 def calibrate(
@@ -51,12 +59,14 @@ def calibrate(
     assets: Assets = None,
     exclude: Exclude = None,
     ignore: Ignore = None,
+    strict: Strict = False,
     force: Force = False,
 ) -> None:
     """Renew scaling, error statistics and threshold, or add assets; the weights stay as they are.
 
-    Needs no torch. Recordings with an asset column, or of two or more assets, add or renew these
-    assets; others renew the calibration that is for all.
+    Needs no torch. Rows that the network was trained on are left out: its errors there are no
+    measure of any other. Recordings with an asset column, or of two or more assets, add or renew
+    these assets; others renew the calibration that is for all.
 
     Example: sensor-trainer calibrate bundles/pumps p9.csv --asset p9 --out bundles/pumps-2
     """
@@ -71,26 +81,36 @@ def calibrate(
     manifest, files = bundle.verify(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)
     with refusals(manifest.running), progress_bar() as bar:
-        the = plan_on(detector.grid, recordings, by_asset=asset is not None)
         task = bar.add_task("audit", total=None)
-        changed, files = recalibrate(
+        done = recalibrate(
             manifest,
             files,
             detector,
             recordings,
-            the,
             out.name,
             time.time_ns(),
-            false_alarms_per_day,
-            lambda done, most: bar.update(task, completed=done, total=most),
+            by_asset=asset is not None,
+            false_alarms_per_day=false_alarms_per_day,
+            progress=lambda done, most: bar.update(task, completed=done, total=most),
         )
+    if strict and (short := caution(done.manifest, done.renewed, unsupported=True)):
+        raise Stop(short, 65)
     with writing(out):
-        written = bundle.write(out, changed, files, force=force)
-    typer.echo(plan_line(the))
-    renewed = [name for name in the.frames.assets or (DEFAULT,) if name in written.calibrations]
-    for name in renewed:
-        typer.echo(promise(name, written))
-    if words := caution(written, renewed):
+        written = bundle.write(out, done.manifest, done.files, force=force)
+    typer.echo(plan_line(done.plan))
+    for name in done.renewed:
+        if name != DEFAULT:
+            typer.echo(promise(name, written))
+    for line in promises(written):
+        typer.echo(line)
+    if {*manifest.calibrations} == {DEFAULT} and done.plan.frames.assets:
+        words = told_from_names(done.renewed, recordings) or (
+            f"the bundle was for every asset, and is for {listed(done.renewed)} alone: {STRANGERS}"
+        )
+        typer.echo(f"warning: {words}", err=True)
+    for line in short_of_data(done.left_out, written):
+        typer.echo(f"warning: {line}", err=True)
+    if words := caution(written, done.renewed):
         typer.echo(f"warning: {words}", err=True)
     if line := audited(written):
         typer.echo(line)

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,6 +35,7 @@ from models.cli.request import (
     Sensors,
     Settings,
     Settle,
+    Strict,
     Window,
     refusals,
     request_of,
@@ -43,7 +44,11 @@ from models.cli.request import (
 from models.jobs import Done, JobsError, run
 from models.jobs import read as read_jobs
 from models.manifest import Manifest
-from models.report import caution, losses, plan_line, promises
+from models.recording import Recording
+from models.report import caution, losses, plan_line, promises, short_of_data, told_from_names
+
+if TYPE_CHECKING:
+    from models.plan import Plan
 
 
 def fit(
@@ -75,9 +80,7 @@ def fit(
         typer.Option(min=1, help="Folds, or bundles, trained at once; default one per core."),
     ] = None,
     settings: Settings = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
-    ] = False,
+    strict: Strict = False,
     skip_done: Annotated[
         bool,
         typer.Option(
@@ -142,7 +145,7 @@ def fit(
     with writing(out):
         manifest = fitting.save(done, out, force=force)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    _print_fit(manifest, out)
+    _print_fit(manifest, the, recordings, out)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -179,10 +182,15 @@ def _fit_all(config: Path, workers: int, extra: list[str]) -> None:
         )
 
 
-def _print_fit(manifest: Manifest, out: Path) -> None:
+def _print_fit(manifest: Manifest, the: "Plan", recordings: list[Recording], out: Path) -> None:
     typer.echo(losses(manifest))
     for line in promises(manifest):
         typer.echo(line)
+    if words := told_from_names(manifest.calibrations, recordings):
+        typer.echo(f"warning: {words}", err=True)
+    left_out = [name for name in the.frames.assets if name not in manifest.calibrations]
+    for line in short_of_data(left_out, manifest):
+        typer.echo(f"warning: {line}", err=True)
     if words := caution(manifest):
         typer.echo(f"warning: {words}", err=True)
     if line := audited(manifest):

@@ -39,6 +39,9 @@ Settle = Annotated[
     typer.Option(metavar="T", help="Left out after each start, e.g. 30s or 5m; default 0."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of weights, batches and noise.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse a false-alarm target the data cannot support.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting.")
 ]

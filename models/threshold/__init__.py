@@ -18,6 +18,7 @@ from models.threshold.rule import (
     ThresholdSettings,
 )
 from models.threshold.sigma import mean_sigma, paper_ecg
+from models.words import count as alarms
 
 __all__ = [
     "ADAPTIVE_READS",
@@ -67,8 +68,9 @@ def threshold_of(held_out: HeldOut) -> Threshold:
     doubt = held_out.too_short if found.counted else ""
     if events and at_most(events - 1, held_out.allowed) > 0.95:
         doubt = (
-            f"{events} alarms in {held_out.days:.3g} days of held-out normal data are more than "
-            f"the {held_out.requested:g} per day that were asked for"
+            f"{alarms(events, 'alarm')} in {held_out.days:.3g} days of held-out normal data "
+            f"{'is' if events == 1 else 'are'} more than the {held_out.requested:g} per day that "
+            "were asked for"
         )
     return Threshold(
         value=found.value,

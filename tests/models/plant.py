@@ -1,15 +1,17 @@
 """A small machine for tests: three sensors that move together, with noise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from models.bundle import write
+from models.bundle import load, verify, write
 from models.fitting import fit
 from models.frame import SECOND, Codes, Floats, Ints
 from models.packing import Fit
 from models.plan import Request, Settings, plan
+from models.recalibration import Renewal, recalibrate
 from models.recording import Recording
 from models.split import NormalFrames
 
@@ -68,10 +70,19 @@ def quiet(stage: str, done: int, most: int) -> None:
     """Progress that nobody watches."""
 
 
-def written(folder: Path, done: Fit) -> Path:
-    """The bundle of a fit in a folder."""
+def written(folder: Path, done: Fit | Renewal) -> Path:
+    """The bundle of a fit or a renewal in a folder."""
     write(folder, done.manifest, done.files, force=False)
     return folder
+
+
+def recalibrated(
+    folder: Path, recordings: Sequence[Recording], *, by_asset: bool = False
+) -> Renewal:
+    """A bundle calibrated at a fixed time on recordings that are of other files than it is."""
+    detector, (manifest, files) = load(folder), verify(folder)
+    others = [replace(one, sha256="1" * 64) for one in recordings]
+    return recalibrate(manifest, files, detector, others, "new", START, by_asset=by_asset)
 
 
 def write_csv(

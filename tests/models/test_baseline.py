@@ -13,9 +13,7 @@ from models.evaluation import score_recordings
 from models.frame import Float32s, Floats
 from models.manifest import DEFAULT
 from models.packing import Fit
-from models.plan import plan_on
-from models.recalibration import recalibrate
-from tests.models.plant import START, fitted, recording, request, values, written
+from tests.models.plant import fitted, recalibrated, recording, request, values, written
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +127,9 @@ def test_the_baseline_is_for_the_assets_of_the_bundle(done: Fit) -> None:
 
 
 def test_calibrating_renews_the_baseline_as_well(folder: Path, tmp_path: Path) -> None:
-    detector, (manifest, files) = bundle.load(folder), bundle.verify(folder)
-    shifted = [recording(7 * values(300, 3) + 5)]
-    the = plan_on(detector.grid, shifted)
+    made = recalibrated(folder, [recording(7 * values(300, 3) + 5)])
 
-    made = Fit(*recalibrate(manifest, files, detector, shifted, the, "new", START))
-
-    assert made.files[BASELINE] == files[BASELINE]
+    assert made.files[BASELINE] == (folder / BASELINE).read_bytes()
     found = baseline(written(tmp_path / "new", made))
     assert found is not None
     (scores,) = score_recordings(found, [recording(7 * values(200, 4) + 5)])

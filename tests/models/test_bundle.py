@@ -258,6 +258,11 @@ HOSTILE: dict[str, Callable[[Content], object]] = {
     "created without a zone": set_key("created", value="2026-01-01T00:00:00"),
     "created is nothing": set_key("created", value="soon"),
     "negative rows": set_key("data", 0, "rows", value=[-1, 5]),
+    "data from a time that no date is": set_key("data", 0, "span_ns", value=[-(10**30), None]),
+    "data without a time that no date is": set_key(
+        *("data", 0, "excluded"),
+        value=[{"asset": "", "start_ns": 0, "end_ns": 10**30, "why": "", "rows": 0}],
+    ),
     "three ends of rows": set_key("data", 0, "rows", value=[0, 5, 6]),
     "a file more": set_key("files", "evil.bin", value={"sha256": "", "bytes": 0}),
     "a file by another way": set_key("files", "../bundle.json", value={"sha256": "", "bytes": 0}),

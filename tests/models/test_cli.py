@@ -289,7 +289,7 @@ def test_a_machine_that_rests_is_learnt_scored_and_judged_only_while_it_runs(
 
 
 def test_spans_assets_and_excluded_stretches_are_used_the_same_way_by_every_command(
-    run: Run, tmp_path: Path
+    run: Run, pristine: Path, tmp_path: Path
 ) -> None:
     """Two machines in one file; the second is mad, and the first is under repair for a minute."""
     numbers = values(400)
@@ -311,7 +311,7 @@ def test_spans_assets_and_excluded_stretches_are_used_the_same_way_by_every_comm
     judged = json.loads(run("evaluate", folder, data, *chosen, "--json").out)
     whole = json.loads(run("evaluate", folder, data, "--json").out)
     run("score", folder, data, *chosen, "--out", tmp_path / "scores.csv")
-    renewed = run("calibrate", folder, data, *chosen, "--out", tmp_path / "c")
+    renewed = run("calibrate", pristine, data, *chosen, "--out", tmp_path / "c")
 
     # Of seconds 10 to 390 without 200 to 260: two parts, in each 7 frames until a window is full.
     kept = (190 - 7) + (130 - 7)

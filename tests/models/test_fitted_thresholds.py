@@ -11,13 +11,12 @@ from models.evaluation import score_recordings
 from models.frame import Codes
 from models.manifest import DEFAULT
 from models.options import with_options
-from models.plan import plan, plan_on
-from models.recalibration import recalibrate
+from models.plan import plan
 from models.recording import Recording
 from models.runtime import OnnxRuntime
 from models.split import TrainingError
 from models.threshold import THRESHOLDS
-from tests.models.plant import START, fitted, recording, request, values, written
+from tests.models.plant import fitted, recalibrated, recording, request, values, written
 
 
 def labelled(rows: int = 400) -> Recording:
@@ -128,14 +127,11 @@ def test_calibrate_follows_the_rule_of_the_bundle(tmp_path: Path) -> None:
         tmp_path / "one",
         fitted([recording(values(400))], with_options(request("pca", window=8), pairs)),
     )
-    detector, (manifest, files) = bundle.load(first), bundle.verify(first)
-    recordings = [recording(values(500, seed=1))]
+    manifest, _ = bundle.verify(first)
 
-    the = plan_on(detector.grid, recordings)
-    renewed, files = recalibrate(manifest, files, detector, recordings, the, "two", START)
-    bundle.write(tmp_path / "two", renewed, files, force=False)
+    renewed = recalibrated(first, [recording(values(500, seed=1))])
 
-    known = bundle.verify(tmp_path / "two")[0]
+    known = bundle.verify(written(tmp_path / "two", renewed))[0]
     assert known.thresholds == manifest.thresholds
     assert known.calibrations[DEFAULT].threshold.rule == "mean-sigma"
     assert known.calibrations[DEFAULT].threshold.parameters["sigmas"] == 4

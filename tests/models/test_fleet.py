@@ -12,12 +12,10 @@ from models.evaluation import score_recordings
 from models.frame import Floats
 from models.manifest import DEFAULT
 from models.packing import Fit
-from models.plan import plan_on
-from models.recalibration import recalibrate
 from models.recording import Recording
 from models.split import TrainingError
 from models.stretches import stored
-from tests.models.plant import START, fitted, recording, request, values, written
+from tests.models.plant import fitted, recalibrated, recording, request, values, written
 
 SCALES = {"p1": 1.0, "p2": 10.0, "p3": 0.1}
 
@@ -41,12 +39,6 @@ def done() -> Fit:
 @pytest.fixture(scope="module")
 def folder(done: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("fleet") / "pumps", done)
-
-
-def renewed(folder: Path, recordings: list[Recording], *, by_asset: bool = False) -> Fit:
-    detector, (manifest, files) = bundle.load(folder), bundle.verify(folder)
-    the = plan_on(detector.grid, recordings, by_asset=by_asset)
-    return Fit(*recalibrate(manifest, files, detector, recordings, the, "new", START))
 
 
 def test_each_asset_has_its_own_scaling_statistics_and_threshold(done: Fit) -> None:
@@ -90,6 +82,20 @@ def test_an_asset_with_too_little_of_its_own_has_no_calibration() -> None:
     assert [*done.manifest.calibrations] == [DEFAULT, *SCALES]
 
 
+def test_an_asset_too_short_to_be_scaled_in_every_fold_is_learnt_and_spoils_no_threshold() -> None:
+    level = np.array([50.0, 50.0, 50.0])
+    others = [machine("p1", values(400)), machine("p2", values(400, 1))]
+
+    alone = fitted(others, request("pca", window=64)).manifest.calibrations
+    beside = fitted([*others, machine("p3", values(130, 2) + level)], request("pca", window=64))
+
+    known = beside.manifest.calibrations
+    assert [*known] == [DEFAULT, "p1", "p2"]
+    assert known[DEFAULT].threshold.value < 3 * alone[DEFAULT].threshold.value
+    for name in ("p1", "p2"):
+        assert known[name].threshold.value < 3 * alone[name].threshold.value
+
+
 def test_an_asset_with_data_too_short_for_the_request_has_at_least_the_fleets_threshold(
     done: Fit,
 ) -> None:
@@ -107,7 +113,7 @@ def test_an_asset_that_is_called_as_the_default_is_refused_in_words() -> None:
 def test_calibrating_adds_an_asset_and_leaves_all_else_bit_equal(
     folder: Path, done: Fit, tmp_path: Path
 ) -> None:
-    found = renewed(folder, [machine("p9", 5 * values(300, 3))], by_asset=True)
+    found = recalibrated(folder, [machine("p9", 5 * values(300, 3))], by_asset=True)
 
     known = found.manifest.calibrations
     assert [*known] == [DEFAULT, *SCALES, "p9"]
@@ -128,7 +134,7 @@ def test_calibrating_without_assets_renews_the_default_and_keeps_the_weights(
     first = fitted([recording(values(400))], request("pca", window=16))
     folder = written(tmp_path / "first", first)
 
-    found = renewed(folder, [recording(7 * values(300, 3) + 5)])
+    found = recalibrated(folder, [recording(7 * values(300, 3) + 5)])
 
     assert found.manifest.calibrations[DEFAULT].center[2] == pytest.approx(2105, rel=0.01)
     for name in (bundle.WEIGHTS, bundle.NETWORK):
@@ -147,7 +153,7 @@ def test_calibrating_without_assets_renews_the_default_and_keeps_the_weights(
 def test_renewing_an_asset_renews_the_sample_of_it_and_its_audit(
     folder: Path, done: Fit, tmp_path: Path
 ) -> None:
-    found = renewed(folder, [machine("p2", 9 * values(300, 3))], by_asset=True)
+    found = recalibrated(folder, [machine("p2", 9 * values(300, 3))], by_asset=True)
 
     before, sample = stored(done.files[bundle.GOLDEN]), stored(found.files[bundle.GOLDEN])
     assert before is not None

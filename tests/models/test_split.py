@@ -68,9 +68,12 @@ def test_train_and_held_out_windows_share_no_frame_and_are_split_in_order_of_tim
         for asset in set(row_of.values()):
             held = times(split.calibration, asset)
             assert held == sorted(held)
+            known = not held or times(split.train, asset)
+            assert known, "held out where only other assets tell its scaling"
     if len(found) > 1:
         every = np.concatenate([split.calibration for split in found])
-        assert sorted(every.tolist()) == sorted(ends.tolist())
+        kept = np.unique([row_of[end] for end in every.tolist()])
+        assert sorted(every.tolist()) == sorted(ends[np.isin(row, kept)].tolist())
         assert all(np.array_equal(split.validation, split.calibration) for split in found)
     else:
         (split,) = found
@@ -88,7 +91,7 @@ def test_too_few_windows_are_refused_with_what_was_found_and_wanted(windows: int
     ends = np.arange(windows) + WINDOW
 
     with pytest.raises(
-        TrainingError, match=rf"{windows} windows of 8 frames leave .* at least 100"
+        TrainingError, match=rf"{windows} windows of 8 frames leave .* learn from .* at least 100"
     ):
         splits(ends, ends, 0 * ends, WINDOW)
 
@@ -150,3 +153,13 @@ def test_every_part_has_windows_of_every_asset_whenever_it_was_recorded() -> Non
     for split in splits(ends, tick, np.repeat([1, 2], 393), WINDOW):
         for part in (split.train, split.validation, split.calibration):
             assert (part < 400).sum() == pytest.approx((part > 400).sum(), abs=2)
+
+
+def test_an_asset_too_short_to_be_known_where_it_is_held_out_is_trained_on_alone() -> None:
+    long, short = np.arange(63, 400), np.arange(463, 530)
+    ends = np.r_[long, short]
+
+    for split in splits(ends, ends, np.repeat([1, 2], [len(long), len(short)]), 64):
+        assert split.train[split.train > 400].tolist() == short.tolist()
+        assert split.validation.max() < 400
+        assert split.calibration.max() < 400

@@ -313,3 +313,12 @@ def test_no_alarm_in_too_few_days_is_no_support_for_a_rule_that_promises_nothing
     assert made.expected == 0
     assert not made.supported
     assert "cannot support 0.1 false alarms per day (wanted 30 days)" in made.caution
+
+
+def test_one_alarm_is_told_as_one() -> None:
+    scores = np.ones(1000)
+    scores[500:510] = 9
+
+    made = found("mean-sigma", scores, requested=0.1, sigmas=1)
+
+    assert "1 alarm in 0.0116 days of held-out normal data is more than the 0.1" in made.caution

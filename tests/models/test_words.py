@@ -1,6 +1,6 @@
 import pytest
 
-from models.words import after, count, duration, figure, moment, percent
+from models.words import after, count, duration, figure, listed, moment, percent
 
 
 def plain(text: str) -> str:
@@ -56,3 +56,11 @@ def test_words_follow_their_number() -> None:
     assert [count(n, "event") for n in (0, 1, 2)] == ["no events", "1 event", "2 events"]
     assert (after(0), plain(after(101))) == ("at once", "after 1 min 41 s")
     assert moment(1_790_000_000_900_000_000) == "2026-09-21 14:13:20"
+
+
+def test_many_names_are_told_by_the_first_and_their_number() -> None:
+    names = [f"p{number}" for number in range(20)]
+
+    assert listed(names[:1]) == "p0"
+    assert listed(names[:12]).endswith("p10, p11")
+    assert listed(names).endswith("p10, p11 and 8 more")

@@ -40,7 +40,7 @@ class Model:
 
     def scores(self, ends: Ints) -> Floats:
         """The score a(i) of every point of some windows, shape (windows, L)."""
-        found = errors(self.fold, self.series, ends, self.window, 0)
+        found = np.concatenate([*errors(self.fold, self.series, ends, self.window, 0)])
         points = np.sqrt(found.reshape(-1, self.series.sensors).astype(np.float64))
         return mahalanobis(points, self.mean, self.precision)[0].reshape(found.shape[:2])
 
@@ -89,8 +89,7 @@ def learn(
         descent.advance()
     descent.finish()
     fold = Fold(TorchRuntime(network), center, spread, Split(sn, vn1, vn1))
-    found = errors(fold, series, vn1, window, 0)
-    known = error_statistics([found], "mahalanobis", window)
+    known = error_statistics(errors(fold, series, vn1, window, 0), "mahalanobis", window)
     assert known.mean is not None
     assert known.precision is not None
     kept = (descent.best_epoch, descent.best_loss)
