@@ -69,7 +69,10 @@ def fit(
         name=name,
         model=request.model,
         parameters=request.parameters,
-        sensors=[SensorSpec(name=sensor) for sensor in recordings[0].sensors],
+        sensors=[
+            SensorSpec(name=sensor, unit=request.units.get(sensor))
+            for sensor in recordings[0].sensors
+        ],
         period_ns=grid.period,
         window=grid.window,
         max_hold=grid.max_hold,

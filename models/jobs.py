@@ -40,6 +40,7 @@ class _Options(BaseModel):
     settle: str | None = None
     seed: int | None = None
     strict: bool | None = None
+    unit: dict[str, str] = Field(default_factory=dict[str, str])
     set: dict[str, Setting] = Field(default_factory=dict[str, Setting])
 
 
@@ -139,11 +140,14 @@ def _job(folder: Path, defaults: _Options, bundle: _Bundle) -> Job:
     settings = {**defaults.set, **bundle.set}
     out = folder / given.pop("out")
     words = [str(folder / one) for one in given.pop("data")] + ["--out", str(out)]
-    del given["set"]
+    units = {**defaults.unit, **bundle.unit}
+    del given["set"], given["unit"]
     if "exclude" in given:
         given["exclude"] = str(folder / given["exclude"])
     for key, value in given.items():
         words += _words("--" + key.replace("_", "-"), value)
+    for sensor, unit in units.items():
+        words += ["--unit", f"{sensor}={unit}"]
     for key, value in settings.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return Job(out, tuple(words))

@@ -57,6 +57,7 @@ class Request:
         score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
         false_alarms_per_day: per asset.
         thresholds: how they are found.
+        units: of sensors, by name.
         workers: folds trained at the same time.
     """
 
@@ -73,6 +74,7 @@ class Request:
     false_alarms_per_day: float = 0.1
     thresholds: ThresholdSettings = field(default_factory=ThresholdSettings)
     training: Settings = field(default_factory=Settings)
+    units: dict[str, str] = field(default_factory=dict[str, str])
     workers: int = 2
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +67,10 @@ def fit(
     period: Period = None,
     window: Window = None,
     false_alarms_per_day: FalseAlarms = 0.1,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SENSOR=UNIT", help="A sensor's unit, for people; once for each."),
+    ] = None,
     running: Running = None,
     settle: Settle = None,
     rows: Rows = None,
@@ -121,6 +126,7 @@ def fit(
         workers=workers,
         settings=settings,
     )
+    request = replace(request, units=_units_of(unit or []))
     from models import fitting
     from models.checkpoint import folder_of
     from models.plan import plan
@@ -129,6 +135,10 @@ def fit(
     check_free(out, force=force or skip_done)
     checkpoints = folder_of(out)
     recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
+    if unknown := sorted({*request.units} - {*recordings[0].sensors}):
+        raise Stop(
+            f"--unit {unknown[0]}: is no sensor; found {', '.join(recordings[0].sensors[:12])}", 2
+        )
     with refusals(running):
         the = plan(recordings, request)
         typer.echo(plan_line(the))
@@ -146,6 +156,16 @@ def fit(
         manifest = fitting.save(done, out, force=force)
     shutil.rmtree(checkpoints, ignore_errors=True)
     _print_fit(manifest, the, recordings, out)
+
+
+def _units_of(pairs: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        sensor, _, unit = pair.partition("=")
+        if not sensor or not unit or not unit.isprintable() or len(unit) > 32:
+            raise Stop(f"--unit {pair}: wanted SENSOR=UNIT, such as flow=L/min", 2)
+        found[sensor] = unit
+    return found
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

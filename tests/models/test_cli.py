@@ -352,12 +352,16 @@ def test_sensors_period_and_settings_are_taken_from_the_command_line(
 ) -> None:
     arguments = ["--sensors", "heat,current", "--period", "2", "--window", "8", "--seed", "4"]
     arguments += ["--set", "hidden=[12,3]", "--set", "epochs=1", "--set", "tail=5", "--jobs", "1"]
+    arguments += ["--unit", "heat=°C"]
 
     done = run("fit", plant, "--out", tmp_path / "b", "--model", "stacked", *arguments)
 
     manifest, _ = bundle.verify(tmp_path / "b")
     assert done.code == 0
-    assert [sensor.name for sensor in manifest.sensors] == ["heat", "current"]
+    assert [(sensor.name, sensor.unit) for sensor in manifest.sensors] == [
+        ("heat", "°C"),
+        ("current", None),
+    ]
     assert (manifest.period_ns, manifest.window, manifest.tail) == (2_000_000_000, 8, 5)
     assert manifest.parameters == {"hidden": (12, 3)}
     assert (manifest.training.seed, manifest.training.epochs) == (4, 1)
@@ -488,6 +492,8 @@ def test_an_existing_output_is_left_alone_unless_forced(
             2,
             "wanted only --jobs and --force beside it, found model, seed",
         ),
+        (["fit", "{plant}", "--out", "{new}", "--unit", "speed=rpm"], 2, "speed: is no sensor"),
+        (["fit", "{plant}", "--out", "{new}", "--unit", "heat"], 2, "wanted SENSOR=UNIT"),
         (["fit", "{plant}", "--out", "{new}", "--sensors", "speed"], 65, "has no sensor 'speed'"),
         (["fit", "{plant}", "--out", "{new}", "--sensors", "flow,flow"], 2, "has 'flow' twice"),
         (["fit", "{plant}", "--out", "{new}", "--rows", "0:90"], 65, "too little normal data"),

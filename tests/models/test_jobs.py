@@ -64,12 +64,13 @@ out = "b"
 data = ["one.csv"]
 to = "1800000000"
 assets = ["p1", "p2"]
+unit = { heat = "°C" }
 """
     (job,) = read(written(tmp_path, text))
 
     assert job.arguments[3:] == (
         *("--from", "2026-01-01T00:00:00Z", "--exclude", f"{tmp_path}/repairs.csv"),
-        *("--to", "1800000000", "--assets", "p1,p2"),
+        *("--to", "1800000000", "--assets", "p1,p2", "--unit", "heat=°C"),
     )
 
 
