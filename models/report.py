@@ -173,8 +173,9 @@ def promises(manifest: Manifest) -> Iterator[str]:
         return
     thresholds = [manifest.calibrations[name].threshold for name in assets]
     yield (
-        f"all {len(assets)} assets: {sum(one.expected_per_day for one in thresholds):.3g} false "
-        f"alarms per day, at most {sum(one.bound_per_day for one in thresholds):.3g}"
+        f"all {len(assets)} asset{'s' * (len(assets) > 1)}: "
+        f"{sum(one.expected_per_day for one in thresholds):.3g} false alarms per day, at most "
+        f"{sum(one.bound_per_day for one in thresholds):.3g}"
     )
 
 

@@ -244,6 +244,9 @@ def test_assets_told_from_file_names_are_said_to_be_so(
     assert STRANGERS not in run("calibrate", fleet, a, b, "--out", tmp_path / "3").err
     assert STRANGERS not in run("fit", a, "--out", tmp_path / "4", "--model", "pca").err
     assert STRANGERS not in run("calibrate", trained, a, "--out", tmp_path / "5").err
+    alone = run("calibrate", trained, a, "--asset", "a", "--out", tmp_path / "6")
+    assert f"file names: a; {STRANGERS}" in alone.err
+    assert "all 1 asset: 0 false alarms" in alone.out
 
 
 def test_assets_that_the_files_name_are_none_to_warn_of_but_where_the_bundle_was_for_all(
