@@ -69,7 +69,7 @@ def experiment(
     """Run a practice of autoencoders on images: its figures beside their references, its pictures.
 
     Writes metrics.json, PNG files and report.html. A run that was killed goes on from its last
-    epoch; `all` leaves as they are the experiments that were made of the same in the same way.
+    epoch; without --force, `all` leaves as they are those made of the same by the same code.
 
     Example: sensor-trainer experiment stacked --data data/mnist --out stacked
     """
@@ -231,11 +231,11 @@ def _run_all(out: Path, images: "Data", how: How, *, as_json: bool) -> None:
 
 
 def _finished(name: str, out: Path, images: "Data", how: How) -> "Metrics | None":
-    """What is there already, if it was made of the same images in the same way."""
+    """What is there already and need not be made again."""
     from models.experiments.metrics import fingerprint_of
     from models.experiments.result import read
 
-    metrics = read(out)
+    metrics = None if how.force else read(out)
     if metrics is None or metrics.fingerprint != fingerprint_of(
         name, images, quick=how.quick, seed=how.seed, device=how.device
     ):

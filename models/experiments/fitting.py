@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from models.checkpoint import Checkpoint, fingerprint
 from models.descent import Descent
 from models.experiments.images import Bytes
+from models.experiments.sources import sources
 from models.families.network import Network
 from models.plan import Settings
 from models.training import OnEpoch
@@ -113,7 +114,8 @@ def train(
         lambda weights, steps: _optimisation(recipe, network, weights, steps),
     )
     kept = checkpoint and Checkpoint(
-        checkpoint, fingerprint((_about(network), recipe, seed, device), (images, validation))
+        checkpoint,
+        fingerprint((_about(network), recipe, seed, device, sources()), (images, validation)),
     )
     history: list[Epoch] = []
     if kept and (state := kept.read()):

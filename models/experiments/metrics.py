@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from models.checkpoint import fingerprint
 from models.experiments.data import Data
 from models.experiments.experiment import Outcome, Reached, Task
+from models.experiments.sources import sources
 
 VERSIONS: Final = ("sensor-monitor", "numpy", "scikit-learn", "torch")
 
@@ -53,10 +54,10 @@ class Metrics(BaseModel):
 
 
 def fingerprint_of(name: str, data: Data, *, quick: bool, seed: int, device: str) -> str:
-    """A hash of an experiment, its settings, its images and the versions of what computes."""
+    """A hash of an experiment, its settings, its images, its code and what else computes."""
     parts = (data.train, data.validation, data.test)
     return fingerprint(
-        (name, quick, seed, device, version("scikit-learn")),
+        (name, quick, seed, device, sources(), version("scikit-learn")),
         [array for one in parts for array in (one.pixels, one.labels)],
     )
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import typer
 
-from models.experiments import download
+from models.experiments import download, metrics, sources
 from models.experiments.download import SOURCES, Source
 from models.experiments.metrics import Metrics
 from models.experiments.practices import PRACTICES
@@ -187,6 +188,47 @@ def test_all_runs_each_into_a_folder_and_leaves_finished_ones_as_they_are(
     assert index.count('src="data:image/png;base64,') == 2
     assert "2 experiments done." in index
     assert "2 failures." in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("two")
+def test_all_makes_again_what_other_code_made_and_with_force_everything(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "all"
+    command = ("all", "--data", few, "--out", out, "--quick")
+    assert run(*command).code == 0
+
+    forced = run(*command, "--force")
+    monkeypatch.setattr(metrics, "sources", lambda: "another recipe")
+    stale = run(*command)
+
+    assert (forced.code, forced.out.count("left as it is")) == (0, 0)
+    assert (out / "stacked.previous" / "metrics.json").is_file()
+    assert (stale.code, stale.err.count("exists; --force replaces it")) == (73, 2)
+
+
+def test_the_code_of_an_experiment_is_all_its_files(tmp_path: Path) -> None:
+    def copied(name: str) -> Path:
+        return shutil.copytree(sources.ROOT, tmp_path / name, ignore=lambda *_: ["__pycache__"])
+
+    def found(changed: str) -> str:
+        root = copied(changed.replace("/", "-"))
+        with (root / changed).open("a") as file:
+            file.write("# another recipe\n")
+        return sources.sources(root)
+
+    same = sources.sources(copied("same"))
+
+    assert same == sources.sources()
+    assert found("cli/fit.py") == same
+    changed = {
+        found(name)
+        for name in (
+            *("experiments/practices/stacked.py", "experiments/fitting.py"),
+            *("families/dense.py", "descent.py"),
+        )
+    }
+    assert len(changed - {same}) == 4
 
 
 @pytest.mark.usefixtures("two")

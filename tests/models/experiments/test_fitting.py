@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from models.experiments import fitting
 from models.experiments.autoencoder import StackedImages
 from models.experiments.fitting import Epoch, Pixels, Recipe, measure, scaled, train
 from models.training import OnEpoch
@@ -124,7 +125,9 @@ def test_layers_trained_alone_have_rates_of_their_own() -> None:
     assert moved(3, 4) == set(seen[0])
 
 
-def test_a_training_that_is_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_training_that_is_killed_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, validation = blobs(60), blobs(10, seed=1)
     left = iter(range(1))
 
@@ -145,8 +148,12 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(tmp_path: Path) -
         run(network(mask=0.3), killed)
     found = run(resumed, note)
     other = run(network(mask=0.3), quiet, Recipe("sgd", 0.4, 16, 3))
+    found_again = list[int]()
+    monkeypatch.setattr(fitting, "sources", lambda: "another loop")
+    run(network(mask=0.3), lambda done, most: found_again.append(done), Recipe("sgd", 0.4, 16, 3))
 
     assert seen == [3]
+    assert found_again == [1, 2, 3]
     assert found == wanted
     assert other != wanted
     for name, weight in whole.state_dict().items():
