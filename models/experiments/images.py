@@ -45,7 +45,7 @@ def read(folder: Path) -> tuple[Images, Images]:
 
     Raises:
         FileNotFoundError: if the folder or one of its four files is missing.
-        ImagesError: if a file is not what its name says, or two do not fit together.
+        ImagesError: if a file is not what its name says, is there twice, or does not fit another.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {wanted(folder)}")
@@ -80,10 +80,12 @@ def _read_part(folder: Path, part: str) -> Images:
 
 
 def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"{folder / name}: no such file, nor with .gz; {wanted(folder)}")
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"{folder / name}: no such file, nor with .gz; {wanted(folder)}")
+    if len(found) > 1:
+        raise ImagesError(f"{folder}: holds both {name} and {name}.gz; wanted one of them")
+    return found[0]
 
 
 def _read_idx(path: Path, kind: str) -> Bytes:

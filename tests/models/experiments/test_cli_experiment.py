@@ -59,7 +59,7 @@ def test_every_experiment_leaves_its_figures_pictures_and_page(
     assert (done.code, done.err) == (0, "")
     metrics = Metrics.model_validate_json((out / "metrics.json").read_bytes())
     assert (metrics.experiment, metrics.data, metrics.quick, metrics.seed) == (
-        *(name, "digits", True),
+        *(name, "other images (digits)", True),
         0,
     )
     assert metrics.images == {"train": 660, "validation": 60, "test": 120}

@@ -114,14 +114,30 @@ def test_the_last_twelfth_is_held_out_and_a_quick_run_takes_a_slice(tmp_path: Pa
     assert [len(one) for one in (whole.train, whole.validation, whole.test)] == [1100, 100, 100]
     assert whole.all_to_train.pixels.shape == (1200, 28, 28)
     assert quick.train.pixels.tobytes() == whole.train.pixels[:2000].tobytes()
-    assert whole.name == "digits"
+    assert whole.name == "other images (digits)"
     assert whole.class_names == tuple("0123456789")
+
+
+def test_a_folder_is_no_data_set_by_its_name(tmp_path: Path) -> None:
+    assert read_data(write_digits(tmp_path / "MNIST")).name == "other images (MNIST)"
+
+
+@pytest.mark.parametrize("part", ["train-labels", "t10k-images"])
+def test_a_mixed_data_set_is_none_of_the_known(tmp_path: Path, part: str) -> None:
+    shared = Path(__file__).parents[4] / "shared" / "data"
+    if not shared.is_dir():
+        pytest.skip(f"{shared} is missing")
+    for path in (shared / "mnist").glob("*.gz"):
+        other = shared / "fashion_mnist" / path.name
+        (tmp_path / path.name).symlink_to(other if path.name.startswith(part) else path)
+
+    assert read_data(tmp_path, quick=True).name == f"other images ({tmp_path.name})"
 
 
 @pytest.mark.parametrize(
     ("folder", "name"), [("mnist", "MNIST"), ("fashion_mnist", "Fashion-MNIST")]
 )
-def test_the_data_sets_are_known_by_their_pixels(folder: str, name: str) -> None:
+def test_the_data_sets_are_known_by_their_pixels_and_labels(folder: str, name: str) -> None:
     shared = Path(__file__).parents[4] / "shared" / "data" / folder
     if not shared.is_dir():
         pytest.skip(f"{shared} is missing")

@@ -55,6 +55,14 @@ def test_a_folder_that_lacks_a_file_is_refused_with_the_four_that_are_wanted(
         read(written(tmp_path, content))
 
 
+@pytest.mark.parametrize("name", files())
+def test_a_file_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+    written(tmp_path, {**files(), f"{name}.gz": gzip.compress(files()[name])})
+
+    with pytest.raises(ImagesError, match=f"holds both {name} and {name}.gz; wanted one of them"):
+        read(tmp_path)
+
+
 IMAGES, LABELS = files()[NAMES[0]], files()[NAMES[1]]
 
 
