@@ -98,18 +98,25 @@ def _read_idx(path: Path, kind: str) -> Bytes:
                 data = file.read(LARGEST)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ImagesError(f"{path}: is no whole gzip file ({error})") from None
-    magic, dimensions = int.from_bytes(data[:4], "big"), MAGIC[kind] & 0xFF
-    if magic != MAGIC[kind]:
-        begin = MAGIC[kind].to_bytes(4, "big").hex(" ")
+    begin, dimensions = MAGIC[kind].to_bytes(4, "big"), MAGIC[kind] & 0xFF
+    if len(data) >= 4 and data[:4] != begin:
         raise ImagesError(
-            f"{path}: begins with {data[:4].hex(' ')}; wanted {begin}, {kind} in the IDX format"
+            f"{path}: begins with {data[:4].hex(' ')}; wanted {begin.hex(' ')}, {kind} in the IDX "
+            "format"
         )
     head = 4 + 4 * dimensions
+    if len(data) < head:
+        raise ImagesError(
+            f"{path}: is cut off within its header, after {len(data)} bytes; wanted {head} and "
+            f"{kind}"
+        )
     shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, head, 4)]
     body, size = len(data) - head, int(np.prod(shape, dtype=object))
-    if body != size or not size:
+    told = " × ".join(map(str, shape))
+    if body != size:
         raise ImagesError(
-            f"{path}: holds {max(0, body)} bytes of {kind}; wanted {size}, as its header says "
-            f"({' × '.join(map(str, shape))})"
+            f"{path}: holds {body} bytes of {kind}; wanted {size}, as its header says ({told})"
         )
+    if not size:
+        raise ImagesError(f"{path}: holds no {kind} ({told})")
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)

@@ -325,7 +325,7 @@ def test_what_cannot_be_run_is_one_message(
     [
         ("train-images-idx3-ubyte", lambda data: data[:-1], "bytes of images; wanted"),  # pyright: ignore[reportUnknownLambdaType]
         ("train-labels-idx1-ubyte", lambda data: b"\1\2\3\4" + data[4:], "begins with 01 02 03 04"),  # pyright: ignore[reportUnknownLambdaType]
-        ("t10k-images-idx3-ubyte", lambda data: b"", "begins with ; wanted"),  # pyright: ignore[reportUnknownLambdaType]
+        ("t10k-images-idx3-ubyte", lambda data: b"", "is cut off within its header"),  # pyright: ignore[reportUnknownLambdaType]
     ],
 )
 def test_image_files_that_are_not_whole_are_one_message(

@@ -69,14 +69,15 @@ IMAGES, LABELS = files()[NAMES[0]], files()[NAMES[1]]
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        (NAMES[0], b"", "begins with ; wanted 00 00 08 03"),
+        (NAMES[0], b"", "is cut off within its header, after 0 bytes; wanted 16 and images"),
         (NAMES[0], LABELS, "begins with 00 00 08 01; wanted 00 00 08 03, images"),
         (NAMES[1], IMAGES, "begins with 00 00 08 03; wanted 00 00 08 01, labels"),
         (NAMES[0], IMAGES[:-1], r"holds 23519 bytes of images; wanted 23520.*30 × 28 × 28"),
         (NAMES[0], IMAGES + b"\0", "holds 23521 bytes"),
-        (NAMES[0], IMAGES[:6], "holds 0 bytes"),
+        (NAMES[0], IMAGES[:6], "is cut off within its header, after 6 bytes; wanted 16"),
+        (NAMES[1], LABELS[:7], "is cut off within its header, after 7 bytes; wanted 8 and labels"),
         (NAMES[0], IMAGES[:4] + b"\xff" * 12, "wanted 79228162458924105385300197375"),
-        (NAMES[0], idx(np.empty((0, 28, 28)), 0x803), "holds 0 bytes of images; wanted 0"),
+        (NAMES[0], idx(np.empty((0, 28, 28)), 0x803), r"holds no images \(0 × 28 × 28\)$"),
         (NAMES[0], idx(np.zeros((30, 32, 32)), 0x803), "32 × 32 pixels; wanted 28 × 28"),
         (NAMES[1], idx(np.zeros(29), 0x801), "29 labels; wanted 30"),
         (NAMES[1], idx(np.full(30, 10), 0x801), "a label 10; wanted 0 to 9"),
