@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from models.experiments.images import FASHION, Images, read
+from models.experiments.images import FASHION, Images, ImagesError, read
 
 MNIST, FASHION_MNIST = "MNIST", "Fashion-MNIST"
 # Of all four files' pixels and labels: a data set that is mixed from two is neither.
@@ -17,6 +17,8 @@ _KNOWN: Final = {
 }
 # The last images of the training set, as in the notebook behind the lecture: 5,000 of 60,000.
 HELD_OUT = 1 / 12
+# To train on and to test on: of the former 110 are not held out, a classifier's 100 among them.
+LEAST = 120, 12
 # Of a quick run: to train on; to watch and to test on each.
 QUICK = 2000, 500
 
@@ -60,9 +62,15 @@ def read_data(folder: Path, *, quick: bool = False) -> Data:
         quick: take only a slice of each part.
 
     Raises:
-        FileNotFoundError, ImagesError: as `read` does.
+        FileNotFoundError: as `read` does.
+        ImagesError: likewise, or if there are too few.
     """
     train, test = read(folder)
+    if len(train) < LEAST[0] or len(test) < LEAST[1]:
+        raise ImagesError(
+            f"{folder}: has {len(train)} images to train on and {len(test)} to test on; wanted at "
+            f"least {LEAST[0]} and {LEAST[1]}"
+        )
     first = len(train) - max(1, round(len(train) * HELD_OUT))
     most, few = QUICK if quick else (len(train), len(train))
     return Data(

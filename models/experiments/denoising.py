@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from models.experiments.drawing import image_rows
-from models.experiments.experiment import Outcome, Picture, References, Task, judged
+from models.experiments.experiment import Outcome, Picture, References, Task, judged, ratio
 from models.experiments.fitting import Pixels, Recipe
 from models.experiments.practices.stacked import stacked
 from models.experiments.reconstruction import (
@@ -63,7 +63,7 @@ def denoised(
         "rounded_accuracy": known.pop("rounded_accuracy"),
         "cleaner": (
             "Squared error of noisy images, times that of cleaned ones",
-            _distance(noisy, held) / _distance(cleaned, held),
+            ratio(_distance(noisy, held), _distance(cleaned, held)),
         ),
         "clean_error": ("Squared error of clean images rebuilt", _distance(clean, held)),
         "cleaned_error": ("Squared error of noisy images rebuilt", _distance(cleaned, held)),

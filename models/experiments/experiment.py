@@ -170,6 +170,11 @@ def judged(
     return [Reached(key, name, value, wanted.get(key)) for key, (name, value) in figures.items()]
 
 
+def ratio(one: float, other: float) -> float:
+    """How many times the other; not a number where that is 0, as of images that are all alike."""
+    return one / other if other else math.nan
+
+
 def number(value: float) -> str:
     """A figure that was reached: counts as such, others with the digits that can be compared."""
     if isinstance(value, int) or math.isnan(value) or abs(value) >= 100:

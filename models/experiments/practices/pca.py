@@ -12,7 +12,15 @@ from scipy import linalg
 from sklearn.decomposition import PCA
 
 from models.experiments.drawing import image_rows
-from models.experiments.experiment import Outcome, Picture, References, Task, Wanted, judged
+from models.experiments.experiment import (
+    Outcome,
+    Picture,
+    References,
+    Task,
+    Wanted,
+    judged,
+    ratio,
+)
 from models.experiments.fitting import Pixels, Recipe, scaled
 from models.experiments.training import codes, fit, rebuilt, shortened, told
 from models.families.stacked import StackedAutoencoder
@@ -79,11 +87,14 @@ def run(task: Task) -> Outcome:
             task,
             REFERENCES,
             {
-                "mse_ratio": ("Error of the points, times that of PCA", errors[0] / errors[1]),
+                "mse_ratio": (
+                    "Error of the points, times that of PCA",
+                    ratio(errors[0], errors[1]),
+                ),
                 "angle": ("Angle between the planes, degrees", float(np.degrees(angles.max()))),
                 "image_mse_ratio": (
                     f"Error of the images, code {CODE}, times that of PCA",
-                    distances[0] / distances[1],
+                    ratio(distances[0], distances[1]),
                 ),
                 "mse": ("Mean squared error of the points", errors[0]),
                 "pca_mse": ("The same of PCA", errors[1]),
@@ -127,7 +138,8 @@ def run(task: Task) -> Outcome:
 
 def principal_components(code: int, values: Floats | Pixels) -> Any:
     """scikit-learn's PCA of values (N, inputs), which has no annotations."""
-    return PCA(code, random_state=0).fit(values)
+    with np.errstate(invalid="ignore"):  # shares of a variance of 0
+        return PCA(code, random_state=0).fit(values)
 
 
 def linear(inputs: int, code: int) -> StackedAutoencoder:

@@ -13,7 +13,16 @@ from sklearn import manifold
 from sklearn.neighbors import NearestNeighbors
 
 from models.experiments.drawing import CLASS_COLOURS
-from models.experiments.experiment import Outcome, Picture, References, Table, Task, Wanted, judged
+from models.experiments.experiment import (
+    ExperimentError,
+    Outcome,
+    Picture,
+    References,
+    Table,
+    Task,
+    Wanted,
+    judged,
+)
 from models.experiments.fitting import Pixels
 from models.experiments.images import Bytes
 from models.experiments.practices.pca import principal_components
@@ -24,6 +33,7 @@ from models.frame import Ints
 from models.page.charts import WIDTH, Palette
 
 IMAGES, NEIGHBOURS = 5000, 10
+PERPLEXITY = 30  # scikit-learn's own; a map has to have more images
 NEAR = 0.05  # of the map's width: thumbnails are at least so far apart
 _LIMITS = {
     "trustworthiness": Wanted(least=0.95, source="neighbours on the map are neighbours"),
@@ -55,6 +65,12 @@ outlier: what lies between the islands.
 def run(task: Task) -> Outcome:
     """The codes of a stacked autoencoder, and four maps."""
     images, held = pixels_of(task)
+    if len(held) <= PERPLEXITY:
+        raise ExperimentError(
+            f"{len(held)} held-out images; wanted more than {PERPLEXITY} for a map of t-SNE"
+        )
+    if not np.ptp(held, axis=0).any():
+        raise ExperimentError("the held-out images are all alike; wanted such as differ")
     network, recipe = stacked(), shortened(task, RECIPE)
     fit(task, "stacked", network, recipe, (images, held))
     held, labels = held[:IMAGES], task.data.validation.labels[:IMAGES]
@@ -65,9 +81,9 @@ def run(task: Task) -> Outcome:
     maps: dict[str, Pixels] = {"PCA, two components": principal[:, :2]}
     for number, (name, space) in enumerate(spaces.items(), 1):
         task.progress("maps", number - 1, len(spaces))
-        maps[f"t-SNE of {name}"] = manifold.TSNE(random_state=task.seed, n_jobs=1).fit_transform(
-            space
-        )
+        maps[f"t-SNE of {name}"] = manifold.TSNE(
+            perplexity=PERPLEXITY, random_state=task.seed, n_jobs=1
+        ).fit_transform(space)
         task.progress("maps", number, len(spaces))
     own = [principal, *spaces.values()]
     kept = [
@@ -109,7 +125,7 @@ def run(task: Task) -> Outcome:
         further=FURTHER,
         made=(
             f"784–100–30–100–784, SELU, sigmoid, binary cross-entropy, {told(recipe)}.",
-            "t-SNE of scikit-learn: perplexity 30, begins with PCA, automatic learning rate.",
+            f"t-SNE of scikit-learn: perplexity {PERPLEXITY}, begun with PCA, automatic rate.",
         ),
         tables=(
             Table(

@@ -341,6 +341,45 @@ def test_image_files_that_are_not_whole_are_one_message(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("count", "black", "message"),
+    [
+        (20, False, "few: has 20 images to train on and 60 to test on; wanted at least 120 and 12"),
+        (360, False, "30 held-out images; wanted more than 30 for a map of t-SNE"),
+        (380, True, "the held-out images are all alike; wanted such as differ"),
+    ],
+)
+def test_images_that_no_map_can_be_drawn_of_are_one_message(
+    run: Run, tmp_path: Path, count: int, black: bool, message: str
+) -> None:
+    few = write_digits(tmp_path / "few", count, 60)
+    if black:
+        write_black(few, count)
+
+    done = run("tsne", "--data", few, "--out", tmp_path / "out", "--quick")
+
+    assert (done.code, done.out) == (65, "")
+    assert re.fullmatch(f"sensor-trainer: .*{message}\n", done.err)
+
+
+def test_black_images_have_no_ratio_to_what_pca_rebuilds_exactly(
+    run: Run, few: Path, tmp_path: Path
+) -> None:
+    write_black(few, 120)
+
+    done = run("pca", "--data", few, "--out", tmp_path / "out", "--quick")
+
+    assert (done.code, done.err) == (0, "")
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_bytes())["figures"]
+    assert figures["image_mse_ratio"]["value"] is None
+    assert figures["mse_ratio"]["value"] > 0
+
+
+def write_black(folder: Path, count: int) -> None:
+    black = np.zeros((count, 28, 28), np.uint8)
+    write_idx(folder / "train-images-idx3-ubyte", black, MAGIC["images"])
+
+
 @pytest.mark.parametrize("room", [1 << 10, 1 << 14])
 def test_no_room_for_the_output_is_one_message_and_leaves_none(
     few: Path, tmp_path: Path, room: int

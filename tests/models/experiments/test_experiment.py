@@ -12,7 +12,7 @@ from scipy import linalg
 from models.experiments.data import Data, read_data
 from models.experiments.drawing import image_rows, tiled
 from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
-from models.experiments.images import Images
+from models.experiments.images import Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
 from models.experiments.practices.outlier import DAMAGES, area
 from models.experiments.practices.pca import CLOUD, cloud, linear, principal_components
@@ -116,6 +116,15 @@ def test_the_last_twelfth_is_held_out_and_a_quick_run_takes_a_slice(tmp_path: Pa
     assert quick.train.pixels.tobytes() == whole.train.pixels[:2000].tobytes()
     assert whole.name == "other images (digits)"
     assert whole.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize(("train", "test"), [(119, 60), (120, 11), (1, 1)])
+def test_a_data_set_of_too_few_images_is_refused(tmp_path: Path, train: int, test: int) -> None:
+    folder = write_digits(tmp_path / "digits", train, test)
+
+    said = f"has {train} images to train on and {test} to test on; wanted at least 120 and 12"
+    with pytest.raises(ImagesError, match=said):
+        read_data(folder)
 
 
 def test_a_folder_is_no_data_set_by_its_name(tmp_path: Path) -> None:
