@@ -197,7 +197,7 @@ def _accuracies(task: Task, autoencoder: DenseAutoencoder, sizes: list[int]) -> 
     def accuracy(way: str, size: int, draw: int) -> float:
         key = f"{way}, {size} labels, draw {draw}"
         if key not in known:
-            generator = Generator().manual_seed(1000 * task.seed + draw)
+            generator = Generator().manual_seed((1000 * task.seed + draw) % 2**63)
             chosen = torch.randperm(len(whole), generator=generator)[:size]
             classifier = _begun(WAYS[way], autoencoder, generator)
             drawn = pixels[chosen], whole[chosen]

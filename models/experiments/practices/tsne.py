@@ -82,7 +82,7 @@ def run(task: Task) -> Outcome:
     for number, (name, space) in enumerate(spaces.items(), 1):
         task.progress("maps", number - 1, len(spaces))
         maps[f"t-SNE of {name}"] = manifold.TSNE(
-            perplexity=PERPLEXITY, random_state=task.seed, n_jobs=1
+            perplexity=PERPLEXITY, random_state=task.seed % 2**32, n_jobs=1
         ).fit_transform(space)
         task.progress("maps", number, len(spaces))
     own = [principal, *spaces.values()]

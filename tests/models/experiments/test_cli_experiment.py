@@ -362,6 +362,18 @@ def test_images_that_no_map_can_be_drawn_of_are_one_message(
     assert re.fullmatch(f"sensor-trainer: .*{message}\n", done.err)
 
 
+@pytest.mark.parametrize("name", ["tsne", "pretrain"])
+def test_the_largest_seed_is_one_for_every_library(
+    run: Run, digits: Path, tmp_path: Path, name: str
+) -> None:
+    done = run(
+        *(name, "--data", digits, "--out", tmp_path / "out", "--quick"),
+        *("--seed", f"{2**63 - 1}"),
+    )
+
+    assert (done.code, done.err) == (0, "")
+
+
 def test_black_images_have_no_ratio_to_what_pca_rebuilds_exactly(
     run: Run, few: Path, tmp_path: Path
 ) -> None:
