@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from models.experiments.data import Data
     from models.experiments.metrics import Metrics
 
-LIST, ALL = "list", "all"
+LIST, ALL, NO = "list", "all", "no"
 Device = Literal["cpu", "cuda"]
 
 
@@ -161,12 +161,15 @@ def _download(folder: Path) -> bool:
     if not sys.stdin.isatty():
         return False
     sizes = ", ".join(f"{name} ({one.size / 1e6:.0f} MB)" for name, one in SOURCES.items())
-    answer = typer.prompt(
-        f"{folder} lacks image files. Download {sizes} into it, or no?", default="no", err=True
-    )
-    source = SOURCES.get(answer.strip().lower())
-    if source is None:
+    question = f"{folder} lacks image files. Download {sizes} into it, or no?"
+    try:
+        answer: str = typer.prompt(question, default=NO, value_proc=_answer, err=True)
+    except typer.Abort:  # ^C, or no more input
+        typer.echo(err=True)
         return False
+    if answer == NO:
+        return False
+    source = SOURCES[answer]
     try:
         with progress_bar() as bar, writing(folder):
             show = stages_of(bar)
@@ -174,6 +177,13 @@ def _download(folder: Path) -> bool:
     except DownloadError as error:
         raise Stop(f"{error}; {wanted(folder)}", 66) from None
     return True
+
+
+def _answer(text: str) -> str:
+    found = text.strip().lower()
+    if found not in (*SOURCES, NO):
+        raise typer.BadParameter(f"{text.strip()}: wanted {', '.join(SOURCES)} or {NO}")
+    return found
 
 
 def _run(name: str, out: Path, images: "Data", how: How) -> "Metrics":

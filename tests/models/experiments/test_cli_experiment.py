@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import re
 import resource
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 
 from models.experiments import download, metrics, sources
-from models.experiments.download import SOURCES, Source
+from models.experiments.download import SOURCES, DownloadError, File, Source, fetch
+from models.experiments.images import read
 from models.experiments.metrics import Metrics
 from models.experiments.practices import PRACTICES
 from tests.models.command import Run, runner
@@ -439,13 +441,26 @@ def mirror(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     handler = partial(QuietHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        hashes = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
-        }
-        source = Source("Few", f"http://127.0.0.1:{server.server_port}/", hashes, 10_000)
+        files = {path.name: file_of(folder / f"{path.name}.gz", path) for path in few.iterdir()}
+        source = Source("Few", f"http://127.0.0.1:{server.server_port}/", files)
         monkeypatch.setitem(SOURCES, "few", source)
         yield folder
         server.shutdown()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_of(zipped: Path, plain: Path) -> File:
+    found = zipped.read_bytes(), plain.read_bytes()
+    return File(len(found[0]), *map(sha256, found))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        """Somebody sits before it."""
+        return True
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -458,8 +473,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Sits before a terminal and says something."""
 
     def say(text: str) -> None:
-        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-        monkeypatch.setattr(typer, "prompt", lambda *_, **__: text)  # pyright: ignore[reportUnknownLambdaType]
+        monkeypatch.setattr("sys.stdin", Terminal(text))
 
     return say
 
@@ -470,9 +484,9 @@ def test_missing_files_are_fetched_if_one_says_so(
     images = tmp_path / "images"
     command = ("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
 
-    answer("no")
+    answer("no\n")
     refused = run(*command)
-    answer("few")
+    answer("few\n")
     done = run(*command)
 
     assert refused.code == 66
@@ -480,12 +494,67 @@ def test_missing_files_are_fetched_if_one_says_so(
     assert {path.name for path in images.iterdir()} == {path.name for path in mirror.iterdir()}
 
 
+@pytest.mark.parametrize("files", ["zipped", "plain"])
+def test_only_what_a_folder_lacks_is_fetched_and_counted(
+    few: Path, mirror: Path, tmp_path: Path, files: str
+) -> None:
+    images, source, seen = tmp_path / "images", SOURCES["few"], list[tuple[int, int]]()
+    images.mkdir()
+    for path in (mirror if files == "zipped" else few).glob("train-*"):
+        shutil.copy(path, images)
+
+    fetch(images, source, lambda done, most: seen.append((done, most)))
+
+    lacking = sum(file.size for name, file in source.files.items() if name.startswith("t10k"))
+    assert seen[-1] == (lacking, lacking)
+    assert len([*images.iterdir()]) == 4
+    assert len(read(images)[0]) == 120
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_another_file_than_the_one_to_be_fetched_is_refused_before_any_is(
+    mirror: Path, tmp_path: Path, ending: str
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / f"t10k-labels-idx1-ubyte{ending}").write_bytes(b"of another data set")
+
+    with pytest.raises(DownloadError, match=f"t10k-labels-idx1-ubyte{ending}: is another file"):
+        fetch(images, SOURCES["few"], lambda done, most: None)
+
+    assert len([*images.iterdir()]) == 1
+
+
+def test_an_answer_that_is_none_is_asked_for_again(
+    run: Run, mirror: Path, tmp_path: Path, answer: Callable[[str], None]
+) -> None:
+    images = tmp_path / "images"
+    answer("yes\n Few \n")
+
+    done = run("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
+
+    assert done.code == 0
+    assert "yes: wanted mnist, fashion-mnist, few or no" in done.err
+    assert done.err.count("lacks image files") == 2
+
+
+def test_no_answer_is_no(
+    run: Run, mirror: Path, tmp_path: Path, answer: Callable[[str], None]
+) -> None:
+    answer("")
+
+    done = run("stacked", "--data", tmp_path / "images", "--out", tmp_path / "out", "--quick")
+
+    assert done.code == 66
+    assert "no such folder; wanted MNIST's or Fashion-MNIST's four files" in done.err
+
+
 def test_a_fetched_file_that_is_another_one_is_not_kept(
     run: Run, mirror: Path, tmp_path: Path, answer: Callable[[str], None]
 ) -> None:
     (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(b"something else")
     images = tmp_path / "images"
-    answer("few")
+    answer("few\n")
 
     done = run("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
 
@@ -507,14 +576,12 @@ def test_without_the_network_the_error_says_which_files_to_put_where(
 ) -> None:
     if why == "no server":
         source = SOURCES["few"]
-        monkeypatch.setitem(
-            SOURCES, "few", Source("Few", "http://127.0.0.1:9/", source.files, source.size)
-        )
+        monkeypatch.setitem(SOURCES, "few", Source("Few", "http://127.0.0.1:9/", source.files))
     else:
         for path in mirror.iterdir():
             path.unlink()
     images = tmp_path / "images"
-    answer("few")
+    answer("few\n")
 
     done = run("stacked", "--data", images, "--out", tmp_path / "out", "--quick")
 
@@ -532,7 +599,7 @@ def test_the_known_files_are_those_of_mnist_and_fashion_mnist() -> None:
     for name, folder in folders.items():
         source = download.SOURCES[name]
         found = {
-            file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in source.files
+            name: (len(data), sha256(data), sha256(gzip.decompress(data)))
+            for name, data in ((n, (folder / f"{n}.gz").read_bytes()) for n in source.files)
         }
-        assert found == source.files
-        assert sum((folder / file).stat().st_size for file in source.files) == source.size
+        assert found == {name: astuple(file) for name, file in source.files.items()}
