@@ -56,9 +56,12 @@ class Checkpoint:
         content = b"\n".join((self.fingerprint.encode(), numbers.encode(), tensors.save(apart)))
         self.path.parent.mkdir(exist_ok=True)
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        # Not synced: what a power failure leaves of it does not have its hash.
-        draft.write_bytes(_hash(content) + b"\n" + content)
-        draft.replace(self.path)
+        try:
+            # Not synced: what a power failure leaves of it does not have its hash.
+            draft.write_bytes(_hash(content) + b"\n" + content)
+            draft.replace(self.path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def read(self) -> dict[str, Any] | None:
         """The state kept for this fingerprint, if any; a damaged one is none, with a warning."""

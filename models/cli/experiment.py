@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -187,20 +188,35 @@ def _answer(text: str) -> str:
 
 
 def _run(name: str, out: Path, images: "Data", how: How) -> "Metrics":
-    from models.checkpoint import folder_of
+    from models.checkpoint import Checkpoint, folder_of
     from models.experiments import metrics, result
     from models.experiments.experiment import ExperimentError, Task
 
-    checkpoints = folder_of(out)
-    start = time.perf_counter()
-    with progress_bar() as bar, writing(out):
-        task = Task(name, images, how.quick, how.seed, how.device, checkpoints, stages_of(bar))
-        try:
+    checkpoints, start = folder_of(out), time.perf_counter()
+    spent = Checkpoint(checkpoints / "seconds", _fingerprint(name, images, how))
+    before: float = (spent.read() or {"seconds": 0.0})["seconds"]
+    try:
+        with progress_bar() as bar, writing(out):
+            show = stages_of(bar)
+
+            def progress(stage: str, done: int, most: int) -> None:
+                spent.write({"seconds": before + time.perf_counter() - start})
+                show(stage, done, most)
+
+            task = Task(name, images, how.quick, how.seed, how.device, checkpoints, progress)
             outcome = practice_of(name)(task)
-        except ExperimentError as error:
-            raise Stop(str(error), 65) from None
-        found = metrics.metrics_of(task, outcome, time.perf_counter() - start)
-        result.write(out, found, outcome)
+            found = metrics.metrics_of(task, outcome, before + time.perf_counter() - start)
+            result.write(out, found, outcome)
+    except (Stop, MemoryError):  # with more room the same run comes further
+        with suppress(OSError):
+            checkpoints.rmdir()  # if nothing could be kept
+        raise
+    except ExperimentError as error:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        raise Stop(str(error), 65) from None
+    except Exception:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
     shutil.rmtree(checkpoints, ignore_errors=True)
     return found
 
@@ -242,15 +258,16 @@ def _run_all(out: Path, images: "Data", how: How, *, as_json: bool) -> None:
 
 def _finished(name: str, out: Path, images: "Data", how: How) -> "Metrics | None":
     """What is there already and need not be made again."""
-    from models.experiments.metrics import fingerprint_of
     from models.experiments.result import read
 
     metrics = None if how.force else read(out)
-    if metrics is None or metrics.fingerprint != fingerprint_of(
-        name, images, quick=how.quick, seed=how.seed, device=how.device
-    ):
-        return None
-    return metrics
+    return metrics if metrics and metrics.fingerprint == _fingerprint(name, images, how) else None
+
+
+def _fingerprint(name: str, images: "Data", how: How) -> str:
+    from models.experiments.metrics import fingerprint_of
+
+    return fingerprint_of(name, images, quick=how.quick, seed=how.seed, device=how.device)
 
 
 def _print(metrics: "Metrics", out: Path, *, as_json: bool) -> None:

@@ -33,7 +33,7 @@ class Metrics(BaseModel):
 
     Args:
         fingerprint: of all that leads to the figures.
-        seconds: from the first epoch to the last picture; since a kill only, after one.
+        seconds: to the last picture; of a run that was killed, those up to its last epoch as well.
         figures: the most telling first.
         pictures: names of files, in the page's order.
     """

@@ -47,7 +47,6 @@ def fit(
         images: to train on and to validate with.
         resumable: whether to keep its state after each epoch.
     """
-    task.checkpoints.mkdir(parents=True, exist_ok=True)
     return train(
         network,
         *images,

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import re
 import resource
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -22,14 +24,16 @@ import pytest
 
 from models.experiments import download, metrics, sources
 from models.experiments.download import SOURCES, DownloadError, File, Source, fetch
+from models.experiments.experiment import ExperimentError, Outcome, Task
 from models.experiments.images import read
 from models.experiments.metrics import Metrics
-from models.experiments.practices import PRACTICES
+from models.experiments.practices import PRACTICES, practice_of
 from tests.models.command import Run, runner
 from tests.models.experiments.digits import MAGIC, write_digits, write_idx
 from tests.models.test_page import Reader
 
 ROOT = Path(__file__).parents[3]
+command = import_module("models.cli.experiment")  # its package has the command of this name
 
 
 @pytest.fixture
@@ -109,9 +113,16 @@ def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
             if done == last:
                 raise KeyboardInterrupt
 
-        network, images, held, recipe, _ = given
-        return train(network, images, held, recipe, note, **options)
+        *network_and_images, recipe, told = given
+        return train(
+            *network_and_images,
+            recipe,
+            lambda done, most: (told(done, most), note(done, most)),
+            **options,
+        )
 
+    clock = itertools.count(step=100)
+    monkeypatch.setattr(command.time, "perf_counter", lambda: next(clock))
     out, whole = tmp_path / "out", tmp_path / "whole"
     assert run("stacked", "--data", few, "--out", whole, "--quick").code == 0
     monkeypatch.setattr(training, "train", partial(watched, last=2))
@@ -123,7 +134,28 @@ def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
     assert epochs == [1, 2, 3]
     found, wanted = (json.loads((one / "metrics.json").read_bytes()) for one in (out, whole))
     assert found["figures"] == wanted["figures"]
+    # A hundred to each of the clock's calls: after an epoch, and at the end.
+    assert (found["seconds"], wanted["seconds"]) == (200 + 200, 400)
     assert not (tmp_path / ".out.checkpoint").exists()
+
+
+def test_a_state_is_kept_only_where_the_same_run_would_come_further(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(what: BaseException) -> bool:
+        def then(task: Task) -> Outcome:
+            practice_of("stacked")(task)
+            raise what
+
+        monkeypatch.setattr(command, "practice_of", lambda name: then)  # pyright: ignore[reportUnknownLambdaType]
+        assert run("stacked", "--data", few, "--out", tmp_path / "out", "--quick").code != 0
+        return (tmp_path / ".out.checkpoint" / "stacked").is_file()
+
+    assert left(OSError("no space"))
+    assert left(KeyboardInterrupt())
+    assert not left(ExperimentError("too few"))
+    assert not left(ZeroDivisionError("a bug"))
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 
 def test_list_names_every_experiment_without_torch() -> None:
@@ -418,6 +450,8 @@ def test_no_room_for_the_output_is_one_message_and_leaves_none(
         rf"sensor-trainer: {out}: cannot be written \(.*File too large.*\)\n", done.stderr
     )
     assert not out.exists()
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert (tmp_path / ".out.checkpoint").exists() == (name == "pca")
 
 
 def test_a_device_that_is_not_there_is_refused(
