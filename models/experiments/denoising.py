@@ -57,7 +57,7 @@ def denoised(
     noisy = corrupted(torch.from_numpy(held), noise, deviation, masked).numpy()
     cleaned, once_more = rebuilt(network, noisy), rebuilt(network, noisy)
     clean = rebuilt(network, held)
-    known = figures_of(task, network, history)
+    known = figures_of(task, network, history, (images, held))
     figures = {
         "validation_loss": known.pop("validation_loss"),
         "rounded_accuracy": known.pop("rounded_accuracy"),

@@ -1,7 +1,7 @@
 """What an experiment is given, and what it comes to: figures, pictures and words."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +143,7 @@ class Outcome:
         made: layers, optimiser and the like, in a few words each.
         tables: more figures.
         warnings: what makes the figures worth less than they look.
+        images: how many of each part were used, where those are not all of the data's.
     """
 
     shown: str
@@ -152,6 +153,7 @@ class Outcome:
     made: Sequence[str]
     tables: Sequence[Table] = ()
     warnings: Sequence[str] = ()
+    images: Mapping[str, int] | None = None
 
 
 def judged(

@@ -67,7 +67,7 @@ class Epoch:
 
 def scaled(pixels: Bytes) -> Pixels:
     """Grey levels from 0 to 1, of the same shape."""
-    return (pixels / 255).astype(np.float32)
+    return pixels / np.float32(255)
 
 
 def train(

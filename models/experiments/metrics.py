@@ -32,6 +32,7 @@ class Metrics(BaseModel):
     """What `metrics.json` holds.
 
     Args:
+        images: to learn from, to watch and to test on.
         fingerprint: of all that leads to the figures.
         seconds: to the last picture; of a run that was killed, those up to its last epoch as well.
         figures: the most telling first.
@@ -66,10 +67,11 @@ def metrics_of(task: Task, outcome: Outcome, seconds: float) -> Metrics:
     """The figures of an experiment as they are stored."""
     data = task.data
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    images = outcome.images or {name: len(one) for name, one in parts.items()}
     return Metrics(
         experiment=task.name,
         data=data.name,
-        images={name: len(one) for name, one in parts.items()},
+        images=dict(images),
         quick=task.quick,
         seed=task.seed,
         device=task.device,

@@ -22,33 +22,53 @@ def pixels_of(task: Task) -> tuple[Pixels, Pixels]:
     return scaled(task.data.train.pixels), scaled(task.data.validation.pixels)
 
 
-def figures_of(task: Task, network: Network, history: Sequence[Epoch]) -> Figures:
+def figures_of(
+    task: Task, network: Network, history: Sequence[Epoch], images: tuple[Pixels, Pixels]
+) -> Figures:
     """How well a network rebuilds images that it has not seen.
 
     Args:
         task: of the experiment.
-        network: trained.
-        history: of its training.
+        network: trained on the images to learn from.
+        history: of its training, watched on those held out.
+        images: both of these, from 0 to 1.
     """
     test = scaled(task.data.test.pixels)
     device = next(network.parameters()).device
     test_loss, test_accuracy = measure(network, torch.from_numpy(test).to(device))
-    weights = sum(one.numel() for one in network.parameters())
     last = history[-1]
     return {
         "validation_loss": ("Validation loss, binary cross-entropy", last.validation_loss),
         "rounded_accuracy": ("Rounded accuracy, validation", last.rounded_accuracy),
         "train_loss": ("Training loss, mean of the last epoch", last.loss),
-        "parameters": ("Weights and biases", weights),
+        "parameters": ("Weights and biases", weights_of(network)),
         "test_loss": ("Test loss", test_loss),
         "test_rounded_accuracy": ("Rounded accuracy, test", test_accuracy),
+        **bounds(*images, "validation"),
+    }
+
+
+def weights_of(network: Network) -> int:
+    """How many numbers a network has learnt."""
+    return sum(one.numel() for one in network.parameters())
+
+
+def bounds(train: Pixels, judged: Pixels, part: str) -> Figures:
+    """Between which losses a network that has learnt something lies.
+
+    Args:
+        train: what it learnt from.
+        judged: what the loss is measured on.
+        part: what they are called.
+    """
+    return {
         "floor": (
-            "The least possible validation loss: the entropy of the grey levels",
-            floor(scaled(task.data.validation.pixels)),
+            f"The least possible {part} loss: the entropy of the grey levels",
+            floor(judged),
         ),
         "mean_image_loss": (
-            "Validation loss of the mean image as the answer to all",
-            mean_image_loss(*pixels_of(task)),
+            f"{part.capitalize()} loss of the mean image as the answer to all",
+            mean_image_loss(train, judged),
         ),
     }
 
@@ -133,7 +153,7 @@ def rebuilding(
     history = fit(task, task.name, network, recipe, (images, held))
     return Outcome(
         shown=shown,
-        reached=judged(task, references, figures_of(task, network, history)),
+        reached=judged(task, references, figures_of(task, network, history, (images, held))),
         pictures=(
             pairs({"rebuilt": network}, held, caption),
             losses({task.name: history}, reference_loss(task, references)),

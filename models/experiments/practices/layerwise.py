@@ -46,7 +46,7 @@ def run(task: Task) -> Outcome:
     network = StackedImages(28, 28, hidden=HIDDEN, denoise=0.0, layerwise=alone)
     history = fit(task, "layerwise", network, recipe, (images, held))
     outer, inner, together = history[:alone], history[alone : 2 * alone], history[2 * alone :]
-    known = figures_of(task, network, together)
+    known = figures_of(task, network, together, (images, held))
     figures = {
         "validation_loss": known.pop("validation_loss"),
         "rounded_accuracy": known.pop("rounded_accuracy"),

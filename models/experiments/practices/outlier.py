@@ -140,6 +140,11 @@ def run(task: Task) -> Outcome:
             f"Trained on {', '.join(task.data.class_names[:KNOWN])}: {len(known[0])} images.",
             "Scored by mean squared error.",
         ),
+        images={
+            "train": len(known[0]),
+            "validation": len(known[1]),
+            "test": len(task.data.test),
+        },
         tables=(
             Table(
                 "Kind by kind",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from models.experiments.drawing import legend
 from models.experiments.experiment import Outcome, Picture, References, Task, Wanted, judged
 from models.experiments.fitting import Pixels, Recipe
-from models.experiments.reconstruction import figures_of, losses, pairs, pixels_of
+from models.experiments.reconstruction import losses, pairs, pixels_of
 from models.experiments.sparse import SparseImages
 from models.experiments.training import codes, fit, shortened, told
 from models.page import charts
@@ -62,11 +62,16 @@ def run(task: Task) -> Outcome:
     }
     found = {name: codes(one, held) for name, one in networks.items()}
     figures: dict[str, tuple[str, float]] = {}
-    for name, network in networks.items():
-        known = figures_of(task, network, histories[name])
-        for key in ("validation_loss", "rounded_accuracy"):
-            text, value = known[key]
-            figures[f"{name.lower()}_{key}"] = (f"{text}, {name}", value)
+    for name, history in histories.items():
+        key, last = name.lower(), history[-1]
+        figures[f"{key}_validation_loss"] = (
+            f"Validation loss, binary cross-entropy, {name}",
+            last.validation_loss,
+        )
+        figures[f"{key}_rounded_accuracy"] = (
+            f"Rounded accuracy, validation, {name}",
+            last.rounded_accuracy,
+        )
     for name, code in found.items():
         figures[f"{name.lower()}_activity"] = (
             f"Mean activity of a unit, {name}",

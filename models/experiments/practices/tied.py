@@ -9,6 +9,7 @@ from models.experiments.reconstruction import (
     pairs,
     pixels_of,
     reference_loss,
+    weights_of,
 )
 from models.experiments.training import fit, shortened, told
 
@@ -51,18 +52,18 @@ def run(task: Task) -> Outcome:
     histories = {
         name: fit(task, name, one, recipe, (images, held)) for name, one in networks.items()
     }
-    known = figures_of(task, networks["tied"], histories["tied"])
-    untied = figures_of(task, networks["untied"], histories["untied"])
+    known = figures_of(task, networks["tied"], histories["tied"], (images, held))
+    untied = histories["untied"][-1].validation_loss
     figures = {
         "validation_loss": known.pop("validation_loss"),
         "rounded_accuracy": known.pop("rounded_accuracy"),
         "parameters": known.pop("parameters"),
         "over_untied": (
             "Validation loss above that of the untied network",
-            histories["tied"][-1].validation_loss - histories["untied"][-1].validation_loss,
+            histories["tied"][-1].validation_loss - untied,
         ),
-        "untied_parameters": ("Weights and biases, untied", untied["parameters"][1]),
-        "untied_validation_loss": ("Validation loss, untied", untied["validation_loss"][1]),
+        "untied_parameters": ("Weights and biases, untied", weights_of(networks["untied"])),
+        "untied_validation_loss": ("Validation loss, untied", untied),
         **known,
     }
     return Outcome(

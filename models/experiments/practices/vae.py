@@ -45,7 +45,7 @@ def run(task: Task) -> Outcome:
     network, recipe = VariationalImages(28, 28, code=CODE), shortened(task, RECIPE)
     history = fit(task, "vae", network, recipe, (images, held))
     generator = Generator().manual_seed(task.seed)
-    known = figures_of(task, network, history)
+    known = figures_of(task, network, history, (images, held))
     figures = {
         "negative_elbo": (
             "Validation loss with the divergence, one code for each image",

@@ -12,6 +12,7 @@ from scipy import linalg
 from models.experiments.data import Data, read_data
 from models.experiments.drawing import image_rows, tiled
 from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
+from models.experiments.fitting import scaled
 from models.experiments.images import Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
 from models.experiments.practices.outlier import DAMAGES, area
@@ -19,7 +20,7 @@ from models.experiments.practices.pca import CLOUD, cloud, linear, principal_com
 from models.experiments.practices.pretrain import ACCURACY, WAYS, changed_weights
 from models.experiments.practices.stacked import stacked
 from models.experiments.practices.tsne import agreement
-from models.experiments.reconstruction import cross_entropy, floor
+from models.experiments.reconstruction import cross_entropy, floor, mean_image_loss
 from models.experiments.training import fit, rebuilt
 from models.page import charts
 from tests.models.experiments.digits import write_digits
@@ -164,6 +165,19 @@ def test_the_floor_is_the_entropy_of_the_grey_levels() -> None:
 
     assert floor(grey) == pytest.approx(entropy / 4)
     assert cross_entropy(grey, np.full(4, 0.5)) == pytest.approx(np.log(2))
+
+
+def test_simple_is_judged_on_the_test_images_and_so_are_its_bounds(tmp_path: Path) -> None:
+    data = read_data(write_digits(tmp_path / "digits"), quick=True)
+    test, learnt = scaled(data.test.pixels), scaled(data.all_to_train.pixels)
+
+    outcome = practice_of("simple")(replace(task(tmp_path), data=data, quick=True))
+
+    found = {one.key: one for one in outcome.reached}
+    assert found["floor"].value == floor(test)
+    assert found["floor"].name.startswith("The least possible test loss")
+    assert found["mean_image_loss"].value == mean_image_loss(learnt, test)
+    assert outcome.images == {"train": 720, "test": 120}
 
 
 def test_neighbours_agree_where_classes_are_apart() -> None:
