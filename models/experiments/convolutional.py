@@ -1,9 +1,8 @@
 """A convolutional autoencoder of images: 28 → 14 → 7 → 3 pixels across, and back."""
 
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from models.experiments.autoencoder import Grey
-from models.families.dense import draw_weights
 
 
 class ConvolutionalImages(Grey):
@@ -29,10 +28,6 @@ class ConvolutionalImages(Grey):
             nn.SELU(),
             nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1),  # (N, 1, 28, 28)
         )
-
-    def initialise(self, generator: Generator) -> None:
-        """Glorot uniform weights and zero biases."""
-        draw_weights(self, generator, "glorot")
 
     def reconstruct(self, windows: Tensor) -> Tensor:
         """Logits decoded from the maps alone (N, 28, 28)."""

@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from models.experiments.drawing import image_rows
-from models.experiments.experiment import Outcome, Picture, References, Task, judged, ratio
+from models.experiments.experiment import Outcome, Picture, References, Task, Wanted, judged, ratio
 from models.experiments.fitting import Pixels, Recipe
 from models.experiments.practices.stacked import stacked
 from models.experiments.reconstruction import (
@@ -21,6 +21,8 @@ from models.experiments.reconstruction import (
 from models.experiments.training import fit, rebuilt, shortened, told
 from models.families.dense import corrupted
 
+CLEANER = Wanted(least=1, source="nearer to the clean image than the noisy one")
+DIFFERENCE = Wanted(0, 0, 0, source="no noise after training")
 RECIPE = Recipe("sgd", 1.0, 32, 10)
 SHOWN = """
 Noise is laid on every image while training, anew each time, and the loss compares with the clean

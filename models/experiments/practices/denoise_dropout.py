@@ -1,8 +1,7 @@
 """Denoising with half of the pixels dropped."""
 
-from models.experiments.denoising import denoised
+from models.experiments.denoising import CLEANER, DIFFERENCE, denoised
 from models.experiments.experiment import Outcome, References, Task, Wanted
-from models.experiments.practices.denoise_gaussian import CLEANER, DIFFERENCE
 
 MASKED = 0.5
 REFERENCES: References = {
@@ -20,7 +19,7 @@ REFERENCES: References = {
     },
 }
 FURTHER = """
-denoise-gaussian: noise on all pixels instead of none of half of them.
+denoise-gaussian: every pixel is noisy, instead of every second one gone.
 
 Drop a square instead of single pixels: to fill it, the network has to know more.
 

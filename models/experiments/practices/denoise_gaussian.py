@@ -1,11 +1,9 @@
 """Denoising with Gaussian noise of standard deviation 0.2 on every pixel."""
 
-from models.experiments.denoising import denoised
+from models.experiments.denoising import CLEANER, DIFFERENCE, denoised
 from models.experiments.experiment import Outcome, References, Task, Wanted
 
 DEVIATION = 0.2
-CLEANER = Wanted(least=1, source="nearer to the clean image than the noisy one")
-DIFFERENCE = Wanted(0, 0, 0, source="no noise after training")
 REFERENCES: References = {
     "MNIST": {
         "validation_loss": Wanted(0.1124, most=0.1174, source="measured, one seed"),
