@@ -56,8 +56,9 @@ def denoised(
     network, recipe = stacked(denoise=deviation, mask=masked), shortened(task, RECIPE)
     history = fit(task, "denoise", network, recipe, (images, held))
     noise = Generator().manual_seed(task.seed)
-    noisy = corrupted(torch.from_numpy(held), noise, deviation, masked).numpy()
-    cleaned, once_more = rebuilt(network, noisy), rebuilt(network, noisy)
+    fed = corrupted(torch.from_numpy(held), noise, deviation, masked).numpy()
+    noisy = fed * np.float32(1 - masked)  # pixels merely gone; fed, those that are kept grow
+    cleaned, once_more = rebuilt(network, fed), rebuilt(network, fed)
     clean = rebuilt(network, held)
     known = figures_of(task, network, history, (images, held))
     figures = {

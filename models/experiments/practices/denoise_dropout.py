@@ -28,5 +28,5 @@ sensor-trainer fit --model stacked --set mask=0.1: dropped readings in windows.
 
 
 def run(task: Task) -> Outcome:
-    """Dropout on the input while training; what is kept grows, so that the mean stays."""
+    """Dropout on the input while training: what is kept is fed larger, so that the mean stays."""
     return denoised(task, REFERENCES, f"{MASKED:.0%} of the pixels dropped", FURTHER, masked=MASKED)

@@ -180,6 +180,16 @@ def test_simple_is_judged_on_the_test_images_and_so_are_its_bounds(tmp_path: Pat
     assert outcome.images == {"train": 720, "test": 120}
 
 
+def test_dropped_pixels_are_measured_as_gone_and_the_others_as_they_are(tmp_path: Path) -> None:
+    data = read_data(write_digits(tmp_path / "digits"), quick=True)
+
+    outcome = practice_of("denoise-dropout")(replace(task(tmp_path), data=data, quick=True))
+
+    found = {one.key: one.value for one in outcome.reached}
+    lost = found["cleaner"] * found["cleaned_error"]
+    assert lost == pytest.approx(0.5 * np.square(scaled(data.validation.pixels)).mean(), rel=0.05)
+
+
 def test_neighbours_agree_where_classes_are_apart() -> None:
     places = np.repeat([[0.0, 0.0], [9.0, 9.0]], 20, axis=0).astype(np.float32)
     places += np.random.default_rng(0).normal(0, 0.1, places.shape)
