@@ -8,7 +8,7 @@ from torch import Generator
 
 from models.experiments.drawing import image_rows
 from models.experiments.experiment import Outcome, Picture, References, Task, Wanted, judged, ratio
-from models.experiments.fitting import Pixels, Recipe
+from models.experiments.fitting import Epoch, Pixels, Recipe
 from models.experiments.practices.stacked import stacked
 from models.experiments.reconstruction import (
     COLUMNS,
@@ -28,8 +28,6 @@ SHOWN = """
 Noise is laid on every image while training, anew each time, and the loss compares with the clean
 image. Copying no longer helps, however wide the code is: the network has to know what images look
 like. Afterwards it is used without noise, or to clean what is noisy.
-
-The training loss lies above the validation loss, for only in training is there noise.
 """
 
 
@@ -79,7 +77,7 @@ def denoised(
     shown = [held, noisy, cleaned]
     rows = [*zip(("clean", "noisy", "cleaned"), (one[:COLUMNS] for one in shown), strict=True)]
     return Outcome(
-        shown=SHOWN,
+        shown=f"{SHOWN}\n{told_apart(history[-1])}",
         reached=judged(task, references, figures),
         pictures=(
             Picture(
@@ -95,6 +93,17 @@ def denoised(
         ),
         further=further,
         made=(f"784–100–30–100–784, SELU, sigmoid, binary cross-entropy, {told(recipe)}; {kind}.",),
+    )
+
+
+def told_apart(last: Epoch) -> str:
+    """How the two losses lie to each other, in a sentence."""
+    losses = f"training loss, {last.loss:.4f}", f"validation loss, {last.validation_loss:.4f}"
+    if last.loss > last.validation_loss:
+        return f"The {losses[0]}, lies above the {losses[1]}: only in training is there noise."
+    return (
+        f"The {losses[0]}, does not lie above the {losses[1]}, though only in training is there "
+        "noise: images that were not trained on cost as much as it does."
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 from scipy import linalg
 
 from models.experiments.data import Data, read_data
+from models.experiments.denoising import told_apart
 from models.experiments.drawing import image_rows, tiled
 from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
-from models.experiments.fitting import scaled
+from models.experiments.fitting import Epoch, scaled
 from models.experiments.images import Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
 from models.experiments.practices.outlier import DAMAGES, area
@@ -188,6 +189,19 @@ def test_dropped_pixels_are_measured_as_gone_and_the_others_as_they_are(tmp_path
     found = {one.key: one.value for one in outcome.reached}
     lost = found["cleaner"] * found["cleaned_error"]
     assert lost == pytest.approx(0.5 * np.square(scaled(data.validation.pixels)).mean(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("loss", "held", "said"),
+    [
+        (0.1172, 0.1124, "training loss, 0.1172, lies above the validation loss, 0.1124: only"),
+        (0.29395, 0.29432, "0.2939, does not lie above the validation loss, 0.2943, though"),
+    ],
+)
+def test_what_noise_does_to_the_losses_is_said_as_it_was(
+    loss: float, held: float, said: str
+) -> None:
+    assert said in told_apart(Epoch(10, loss, held, 0.9))
 
 
 def test_neighbours_agree_where_classes_are_apart() -> None:
