@@ -1,6 +1,6 @@
 """Maps of the held-out images in two dimensions: of pixels, of PCA codes, of learned codes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -31,9 +31,11 @@ from models.experiments.reconstruction import pixels_of
 from models.experiments.training import codes, fit, shortened, told
 from models.frame import Ints
 from models.page.charts import WIDTH, Palette
+from models.words import NARROW
 
 IMAGES, NEIGHBOURS = 5000, 10
 PERPLEXITY = 30  # scikit-learn's own; a map has to have more images
+MIXED = 0.8  # a class with a smaller share of its own among its neighbours is not apart
 NEAR = 0.05  # of the map's width: thumbnails are at least so far apart
 _LIMITS = {
     "trustworthiness": Wanted(least=0.95, source="neighbours on the map are neighbours"),
@@ -45,8 +47,7 @@ Nobody can look at 784 pixels or at 30 numbers of a code. A map in two dimension
 lie near each other. PCA draws the plane in which they differ most, and on it the classes overlap.
 t-SNE gives up distances and keeps neighbours: what is near on the map is near in the codes.
 
-The networks never saw a label. The colours are laid over the maps afterwards, and the islands show
-that the codes of most classes are apart all the same.
+The networks never saw a label. The colours are laid over the maps afterwards. {apart}
 
 How far islands are from each other, and how large they are, says nothing: t-SNE does not keep it.
 The numbers tell how well neighbours are kept. Trustworthiness is 1 where all of an image's five
@@ -71,6 +72,7 @@ def run(task: Task) -> Outcome:
         )
     if not np.ptp(held, axis=0).any():
         raise ExperimentError("the held-out images are all alike; wanted such as differ")
+    names = task.data.class_names
     network, recipe = stacked(), shortened(task, RECIPE)
     fit(task, "stacked", network, recipe, (images, held))
     held, labels = held[:IMAGES], task.data.validation.labels[:IMAGES]
@@ -90,11 +92,13 @@ def run(task: Task) -> Outcome:
         cast(float, manifold.trustworthiness(space, place, n_neighbors=5))
         for space, place in zip(own, maps.values(), strict=True)
     ]
-    agreed = [agreement(place, labels) for place in maps.values()]
+    agreed = {name: agreement(place, labels) for name, place in maps.items()}
     in_space = [agreement(space, labels) for space in own]
+    plane, raw, of_principal, of_learnt = agreed.values()
     *_, best = maps.values()
+    apart = f"{compared(spaces, [raw, of_principal, of_learnt])} {mixed(best, labels, names)}"
     return Outcome(
-        shown=SHOWN,
+        shown=SHOWN.format(apart=apart),
         reached=judged(
             task,
             REFERENCES,
@@ -102,10 +106,12 @@ def run(task: Task) -> Outcome:
                 "trustworthiness": ("Trustworthiness of the map of learned codes", kept[-1]),
                 "agreement_lost": (
                     "Agreement of neighbours in the learned codes above that on the map",
-                    in_space[-1] - agreed[-1],
+                    in_space[-1] - of_learnt,
                 ),
-                "agreement": ("Agreement of neighbours on the map of learned codes", agreed[-1]),
-                "pca_agreement": ("The same on the map of two components", agreed[0]),
+                "agreement": ("Agreement of neighbours on the map of learned codes", of_learnt),
+                "pixels_agreement": ("The same on the map of raw pixels", raw),
+                "pca_codes_agreement": ("The same on the map of PCA codes", of_principal),
+                "pca_agreement": ("The same on the plane of two components", plane),
             },
         ),
         pictures=(
@@ -113,12 +119,14 @@ def run(task: Task) -> Outcome:
                 "map",
                 "A map of the learned codes",
                 f"{len(held)} held-out images, coloured by class, with some of them on top.",
-                partial(_draw_map, best, labels, held, task.data.class_names),
+                partial(_draw_map, best, labels, held, names),
             ),
             Picture(
                 "maps",
                 "Four maps of the same images",
-                "Two components cannot part the classes; t-SNE does, of any of the three.",
+                "Of the neighbours on each, "
+                + ", ".join(_percent(one) for one in agreed.values())
+                + " have an image's own label.",
                 partial(_draw_maps, maps, labels),
             ),
         ),
@@ -133,7 +141,9 @@ def run(task: Task) -> Outcome:
                 ("map", "trustworthiness", "agreement on the map", "agreement before"),
                 [
                     (name, f"{one:.4f}", f"{after:.4f}", f"{before:.4f}")
-                    for name, one, after, before in zip(maps, kept, agreed, in_space, strict=True)
+                    for name, one, after, before in zip(
+                        maps, kept, agreed.values(), in_space, strict=True
+                    )
                 ],
             ),
         ),
@@ -142,9 +152,63 @@ def run(task: Task) -> Outcome:
 
 def agreement(places: Pixels, labels: Bytes) -> float:
     """Share of the ten nearest neighbours that have the same label, mean of all places."""
+    return float((_neighbours(places, labels) == labels[:, None]).mean())
+
+
+def _neighbours(places: Pixels, labels: Bytes) -> Bytes:
+    """Labels of the ten nearest of each place, shape (places, 10)."""
     near: Any = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, n_jobs=1)
     found: Ints = near.fit(places).kneighbors(places, return_distance=False)[:, 1:]
-    return float((labels[found] == labels[:, None]).mean())
+    return labels[found]
+
+
+def compared(spaces: Iterable[str], agreed: Sequence[float]) -> str:
+    """On which map an image's neighbours are most like it, in words.
+
+    Args:
+        spaces: what the maps are of, the learned codes last.
+        agreed: the agreement on each.
+    """
+    shares = dict(zip(spaces, agreed, strict=True))
+    *others, learnt = (f"{_percent(one)} on the map of {name}" for name, one in shares.items())
+    best = max(shares, key=lambda name: shares[name])
+    verdict = (
+        "what the network learnt parts the classes best"
+        if best == [*shares][-1]
+        else f"{best} part the classes best, and no network had to learn for it"
+    )
+    return (
+        f"Of an image's ten neighbours {', '.join(others)} and {learnt} have its label: {verdict}."
+    )
+
+
+def mixed(places: Pixels, labels: Bytes, names: Sequence[str]) -> str:
+    """Which classes are not apart on a map, and from which others, in words."""
+    near = _neighbours(places, labels)
+    own: dict[int, float] = {}
+    others: dict[int, str] = {}
+    for label in np.unique(labels).tolist():
+        counts = np.bincount(near[labels == label].ravel(), minlength=len(names))
+        own[label] = float(counts[label] / counts.sum())
+        counts[label] = 0
+        others[label] = names[int(counts.argmax())]
+    worst = sorted(own, key=lambda label: own[label])
+    among = [label for label in worst if own[label] < MIXED]
+    if not among:
+        least = worst[0]
+        return (
+            f"On the map of learned codes every class is apart, least so {names[least]}: "
+            f"{_percent(own[least])} of its neighbours are of its own."
+        )
+    told = "; ".join(
+        f"{names[label]}, with {_percent(own[label])} of its own and most others {others[label]}"
+        for label in among
+    )
+    return f"On the map of learned codes these are not apart: {told}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}{NARROW}%"
 
 
 def _draw_map(

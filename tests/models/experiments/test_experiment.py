@@ -14,13 +14,13 @@ from models.experiments.denoising import told_apart
 from models.experiments.drawing import image_rows, tiled
 from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
 from models.experiments.fitting import Epoch, scaled
-from models.experiments.images import Images, ImagesError
+from models.experiments.images import FASHION, Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
 from models.experiments.practices.outlier import DAMAGES, area
 from models.experiments.practices.pca import CLOUD, cloud, linear, principal_components
 from models.experiments.practices.pretrain import ACCURACY, WAYS, changed_weights
 from models.experiments.practices.stacked import stacked
-from models.experiments.practices.tsne import agreement
+from models.experiments.practices.tsne import agreement, compared, mixed
 from models.experiments.reconstruction import cross_entropy, floor, mean_image_loss
 from models.experiments.training import fit, rebuilt
 from models.page import charts
@@ -212,6 +212,35 @@ def test_neighbours_agree_where_classes_are_apart() -> None:
     assert agreement(places, labels) == 1
     assert agreement(places, labels[::-1].copy()) == 1
     assert agreement(places, np.tile([0, 1], 20).astype(np.uint8)) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("learnt", "said"),
+    [
+        (0.926, "92.6 % on the map of learned codes have its label: PCA codes part the classes"),
+        (0.95, "95.0 % on the map of learned codes have its label: what the network learnt parts"),
+    ],
+)
+def test_the_map_that_parts_classes_best_is_named_whichever_it_is(learnt: float, said: str) -> None:
+    told = compared(("pixels", "PCA codes", "learned codes"), (0.928, 0.944, learnt))
+
+    assert said in told.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "92.8 % on the map of pixels, 94.4 %" in told.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_classes_that_are_not_apart_on_a_map_are_named() -> None:
+    rng = np.random.default_rng(0)
+    places = np.repeat([[0.0, 0.0], [9.0, 9.0], [0.0, 0.0]], 40, axis=0) + rng.normal(size=(120, 2))
+    labels = np.repeat([2, 5, 4], 40).astype(np.uint8)
+    apart = np.repeat([2, 5, 2], 40).astype(np.uint8)
+
+    one, other = (mixed(places.astype(np.float32), which, FASHION) for which in (labels, apart))
+
+    assert "not apart: " in one
+    assert "Pullover, with" in one
+    assert "most others Coat" in one
+    assert "Sandal" not in one
+    assert "every class is apart, least so " in other
 
 
 def test_the_area_is_how_often_a_strange_image_has_the_larger_error() -> None:
