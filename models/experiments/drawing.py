@@ -1,5 +1,6 @@
 """Pictures that more than one experiment draws: rows of images, losses over epochs, spreads."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from models.words import percent
 
 ZOOM = 4  # pixels of a picture for one of an image: whole, so that they stay squares
 LABELS = 1.45  # inches at the left of rows of images
+NOTES = 0.24  # inches of a row of texts
+LEGEND = 4  # names in a line of a legend
 # Of the ten classes, told apart by day and by night.
 CLASS_COLOURS = (
     *("#4c8bd0", "#e0862c", "#3fa65a", "#d0504a", "#9a72c7"),
@@ -22,38 +25,44 @@ CLASS_COLOURS = (
 )
 
 
-def image_rows(rows: Sequence[tuple[str, Pixels]], palette: Palette) -> Figure:
-    """Images beside each other, in rows with a name each.
+def image_rows(rows: Sequence[tuple[str, Pixels | Sequence[str]]], palette: Palette) -> Figure:
+    """Images beside each other, in rows with a name each; texts below them.
 
     Args:
-        rows: names and images from 0 to 1, shape (images, 28, 28), as many in each.
+        rows: names, and images from 0 to 1, shape (images, 28, 28), or texts; as many in each.
         palette: colours.
     """
     columns = len(rows[0][1])
     cell = min((WIDTH - LABELS) / columns, 0.85)
-    figure = Figure((WIDTH, cell * len(rows) + 0.04))
-    axes = figure.add_axes(
-        (LABELS / WIDTH, 0, cell * columns / WIDTH, 1), aspect="auto", frame_on=False
-    )
-    axes.imshow(tiled([images for _, images in rows]), aspect="auto", interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    for row, (name, _) in enumerate(rows):
-        height = 1 - (row + 0.5) / len(rows)
+    heights = [cell if isinstance(one, np.ndarray) else NOTES for _, one in rows]
+    whole = sum(heights) + 0.04
+    figure, edge = Figure((WIDTH, whole)), whole
+    for (name, row), height in zip(rows, heights, strict=True):
+        edge -= height
+        middle = (edge + height / 2) / whole
+        if isinstance(row, np.ndarray):
+            box = LABELS / WIDTH, edge / whole, cell * columns / WIDTH, height / whole
+            axes = figure.add_axes(box, aspect="auto", frame_on=False)
+            axes.imshow(tiled(row), aspect="auto", interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+        else:
+            for column, text in enumerate(row):
+                place = (LABELS + cell * (column + 0.49)) / WIDTH  # the gap is at the right
+                figure.text(place, middle, text, ha="center", va="center", color=palette.muted)
         figure.text(
-            (LABELS - 0.14) / WIDTH, height, name, ha="right", va="center", color=palette.ink
+            (LABELS - 0.14) / WIDTH, middle, name, ha="right", va="center", color=palette.ink
         )
     return figure
 
 
-def tiled(rows: Sequence[Pixels], gap: int = 2) -> Floats:
-    """Rows of images as one, with alpha: clear between them, shape (height, width, 4)."""
-    side = rows[0].shape[1] * ZOOM + gap
-    whole = np.zeros((side * len(rows), side * len(rows[0]), 4))
-    for row, images in enumerate(rows):
-        for column, image in enumerate(images):
-            place = whole[row * side :, column * side :][: side - gap, : side - gap]
-            place[..., :3] = image.repeat(ZOOM, 0).repeat(ZOOM, 1).clip(0, 1)[..., None]
-            place[..., 3] = 1
+def tiled(images: Pixels, gap: int = 2) -> Floats:
+    """A row of images as one, with alpha: clear between them, shape (height, width, 4)."""
+    side = images.shape[1] * ZOOM + gap
+    whole = np.zeros((side, side * len(images), 4))
+    for column, image in enumerate(images):
+        place = whole[: side - gap, column * side :][:, : side - gap]
+        place[..., :3] = image.repeat(ZOOM, 0).repeat(ZOOM, 1).clip(0, 1)[..., None]
+        place[..., 3] = 1
     return whole
 
 
@@ -67,8 +76,8 @@ def loss_curves(
         palette: colours.
         reference: a loss to compare with.
     """
-    # A legend of more than four names has two lines.
-    top = 0.28 if len(histories) <= 2 else 0.5
+    names = 2 * len(histories) + (reference is not None)
+    top = 0.06 + 0.22 * math.ceil(names / LEGEND)
     figure, (axes,) = charts.stacked((2.1,), top=top, bottom=0.42)
     colours = (palette.model, palette.event, palette.alert, palette.muted)
     for (name, history), colour in zip(histories.items(), colours, strict=False):
@@ -87,7 +96,7 @@ def loss_curves(
     return figure
 
 
-def legend(axes: Axes, palette: Palette, columns: int = 4) -> None:
+def legend(axes: Axes, palette: Palette, columns: int = LEGEND) -> None:
     """What each line is, above the upper right corner."""
     axes.legend(
         frameon=False,
@@ -124,6 +133,9 @@ def spreads(
     axes.axvline(limit, color=palette.ink, lw=0.9, ls=(0, (4, 3)), label=limit_name)
     axes.yaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_ylim(bottom=0)
+    ticks = MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(edges[0], last)
+    axes.set_xticks([tick for tick in ticks if edges[0] <= tick <= last])
+    axes.set_xlim(edges[0], last + 0.02 * (last - edges[0]))  # for half of the last label
     axes.set_xlabel(unit)
     axes.set_title("share of images", color=palette.muted)
     legend(axes, palette)

@@ -1,4 +1,4 @@
-"""Trained on five classes: the other five, and damaged images, are rebuilt worse."""
+"""Trained on five classes: which of the other five, and of damaged images, are rebuilt worse?"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,6 +31,8 @@ from models.words import percent
 
 KNOWN = 5  # classes to train on: those before this label
 FALSE_ALARMS = 0.01
+HARDLY = 0.1  # of a kind; where a smaller share is found, it is missed
+ERROR = "error / threshold"
 RECIPE = Recipe("sgd", 1.5, 32, 10)
 _LIMITS = {
     "false_alarms": Wanted(
@@ -39,9 +41,9 @@ _LIMITS = {
 }
 REFERENCES: References = {"MNIST": _LIMITS, "Fashion-MNIST": _LIMITS}
 SHOWN = """
-An autoencoder learns to rebuild what it is shown. What is of another kind it has no words for, and
-rebuilds worse: the error of its reconstruction says how strange an image is. No outlier is needed
-to learn from.
+An autoencoder learns to rebuild what it is shown. If it has no words for what is of another kind,
+it rebuilds that worse: the error of its reconstruction says how strange an image is. No outlier is
+needed to learn from.
 
 Here it is shown images of five classes only. The threshold is the error that one in a hundred
 held-out images of those classes exceeds. Then it meets test images: of the classes it knows, of the
@@ -49,8 +51,8 @@ five it never saw, and known ones that were damaged.
 
 It is what sensor-trainer does with windows of readings, and it has the same limit: simple strangers
 are rebuilt well. A stroke or a plain shape can be told in the words learnt for other things, and
-passes. Look at the strangers that were missed, and at sensor-trainer audit for how the models of
-machines are kept from it.
+passes. {missed} Look at the strangers that were missed, and at sensor-trainer audit for how the
+models of machines are kept from it.
 """
 FURTHER = """
 Train on other classes: which strangers are found depends on what the network can already tell.
@@ -105,7 +107,7 @@ def run(task: Task) -> Outcome:
     }
     groups = {"known": normal, "never seen": unseen, "damaged": everything_broken}
     return Outcome(
-        shown=SHOWN,
+        shown=SHOWN.format(missed=missed({name: over(one) for name, one in kinds.items()})),
         reached=judged(task, REFERENCES, figures),
         pictures=(
             Picture(
@@ -121,17 +123,23 @@ def run(task: Task) -> Outcome:
                     unit="mean squared error of a pixel",
                 ),
             ),
-            _cases(network, "found", "Strangers found", strange, -unseen, "largest"),
-            _cases(network, "missed", "Strangers missed", strange, unseen, "least"),
-            _cases(
-                network, "false", "Known images with the largest errors", usual, -normal, "largest"
-            ),
+            *cases(network, "found", "Strangers found", strange, unseen / limit),
+            *cases(network, "missed", "Strangers missed", strange, unseen / limit, below=True),
+            *cases(network, "false", "Known images over the threshold", usual, normal / limit),
             Picture(
                 "damaged",
                 "Damaged images",
-                "A known image, damaged in each way; below each, its reconstruction. What was "
-                "learnt is drawn over the damage, and the difference is the error.",
-                partial(_draw_damaged, network, {"as it was": usual, **damaged}),
+                "Known images, damaged in each way; below each, its reconstruction, and how many "
+                "times the threshold its error is. Over 1 it is an outlier.",
+                partial(
+                    _draw_damaged,
+                    network,
+                    {"as it was": usual, **damaged},
+                    {
+                        name: found / limit
+                        for name, found in ({"as it was": normal} | broken).items()
+                    },
+                ),
             ),
         ),
         further=FURTHER,
@@ -167,6 +175,20 @@ def distances(network: Network, images: Pixels) -> Floats:
     return np.square(rebuilt(network, images) - images, dtype=np.float64).mean((1, 2))
 
 
+def missed(found: Mapping[str, float]) -> str:
+    """Which kinds are hardly found, in words.
+
+    Args:
+        found: the share of each kind that is.
+    """
+    hardly = [name for name in sorted(found, key=lambda kind: found[kind]) if found[name] < HARDLY]
+    if not hardly:
+        least = min(found, key=lambda kind: found[kind])
+        return f"Here it is worst with “{least}”, of which {percent(found[least])} are found."
+    told = ", ".join(f"“{name}” ({percent(found[name])} found)" for name in hardly)
+    return f"Here that is so of {told}."
+
+
 def area(normal: Floats, strange: Floats) -> float:
     """How often a strange image has a larger error than a normal one: the area under ROC."""
     truth = np.repeat([0, 1], [len(normal), len(strange)])
@@ -187,7 +209,7 @@ def _with_noise(images: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _upside_down(images: Pixels, rng: np.random.Generator) -> Pixels:
     del rng
-    return images[:, ::-1].copy()
+    return images[:, ::-1, ::-1].copy()
 
 
 def _half_gone(images: Pixels, rng: np.random.Generator) -> Pixels:
@@ -205,24 +227,56 @@ DAMAGES: Mapping[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 }
 
 
-def _cases(
-    network: Network, key: str, title: str, images: Pixels, order: Floats, which: str
-) -> Picture:
-    """Images at the end of an order, with their reconstructions and where they differ."""
-    shown = images[np.argsort(order, kind="stable")[:COLUMNS]]
-    back = rebuilt(network, shown)
-    rows = [("image", shown), ("reconstruction", back), ("difference", np.abs(shown - back))]
-    return Picture(
-        key,
-        title,
-        f"Test images with the {which} errors, what the network makes of them, and where the two "
-        "differ.",
-        partial(image_rows, rows),
+def cases(
+    network: Network, key: str, title: str, images: Pixels, error: Floats, *, below: bool = False
+) -> list[Picture]:
+    """The images farthest over the threshold, or below it, with what the network makes of them.
+
+    Args:
+        network: trained.
+        key, title: of the picture.
+        images: to choose from.
+        error: of each, in thresholds.
+        below: whether those below are asked for.
+
+    Returns:
+        One picture, or none if there is no such image.
+    """
+    order = np.argsort(error if below else -error, kind="stable")
+    chosen = order[(error[order] > 1) != below][:COLUMNS]
+    if not len(chosen):
+        return []
+    shown, back = images[chosen], rebuilt(network, images[chosen])
+    rows = [
+        ("image", shown),
+        ("reconstruction", back),
+        ("difference", np.abs(shown - back)),
+        (ERROR, _told(error[chosen])),
+    ]
+    which = "below the threshold, the least" if below else "over the threshold, the largest"
+    caption = (
+        f"Test images {which} errors first: what the network makes of them, where the two differ, "
+        "and how many times the threshold the error is."
     )
+    return [Picture(key, title, caption, partial(image_rows, rows))]
 
 
-def _draw_damaged(network: Network, damaged: Mapping[str, Pixels], palette: Palette) -> Figure:
-    rows: list[tuple[str, Pixels]] = []
+def _draw_damaged(
+    network: Network,
+    damaged: Mapping[str, Pixels],
+    errors: Mapping[str, Floats],
+    palette: Palette,
+) -> Figure:
+    rows: list[tuple[str, Pixels | list[str]]] = []
     for name, images in damaged.items():
-        rows += [(name, images[:COLUMNS]), ("", rebuilt(network, images[:COLUMNS]))]
+        shown = images[:COLUMNS]
+        rows += [
+            (name, shown),
+            ("reconstruction", rebuilt(network, shown)),
+            (ERROR, _told(errors[name][:COLUMNS])),
+        ]
     return image_rows(rows, palette)
+
+
+def _told(errors: Floats) -> list[str]:
+    return [f"{one:.2f}" for one in errors]

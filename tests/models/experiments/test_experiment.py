@@ -11,12 +11,12 @@ from scipy import linalg
 
 from models.experiments.data import Data, read_data
 from models.experiments.denoising import told_apart
-from models.experiments.drawing import image_rows, tiled
+from models.experiments.drawing import image_rows, loss_curves, tiled
 from models.experiments.experiment import Reached, Task, Wanted, given, judged, number
 from models.experiments.fitting import Epoch, scaled
 from models.experiments.images import FASHION, Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
-from models.experiments.practices.outlier import DAMAGES, area
+from models.experiments.practices.outlier import DAMAGES, area, cases, missed
 from models.experiments.practices.pca import CLOUD, cloud, linear, principal_components
 from models.experiments.practices.pretrain import ACCURACY, WAYS, changed_weights
 from models.experiments.practices.stacked import stacked
@@ -258,6 +258,58 @@ def test_images_are_damaged_only_in_copies() -> None:
     assert np.array_equal(images, before)
 
 
+def test_upside_down_is_turned_and_not_mirrored() -> None:
+    images = np.arange(2 * 28 * 28, dtype=np.float32).reshape(2, 28, 28)
+
+    found = DAMAGES["upside down"](images, np.random.default_rng(0))
+
+    assert np.array_equal(found, np.rot90(images, 2, axes=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            {"a 9": 0.02, "half gone": 0.021, "a 7": 0.4},
+            "that is so of “a 9” (2 % found), “half gone” (2.1 % found).",
+        ),
+        ({"a 9": 0.3, "a 7": 0.4}, "it is worst with “a 9”, of which 30 % are found."),
+    ],
+)
+def test_kinds_that_are_hardly_found_are_named(found: dict[str, float], said: str) -> None:
+    assert said in missed(found).replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_cases_are_those_on_their_side_of_the_threshold() -> None:
+    network, images = stacked(), np.zeros((4, 28, 28), np.float32)
+    errors = np.array([0.5, 3.0, 1.0, 1.2])
+
+    def shown(*, below: bool) -> list[list[str]]:
+        pictures = cases(network, "key", "title", images, errors, below=below)
+        return [[text.get_text() for text in one.draw(charts.DAY).texts] for one in pictures]
+
+    assert shown(below=False) == [
+        ["image", "reconstruction", "difference", "3.00", "1.20", "error / threshold"]
+    ]
+    assert shown(below=True)[0][3:5] == ["0.50", "1.00"]
+    assert cases(network, "key", "title", images[:1], errors[:1]) == []
+
+
+@pytest.mark.parametrize("reference", [None, 0.1])
+@pytest.mark.parametrize("trainings", [1, 2, 3])
+def test_every_name_of_a_loss_is_on_its_picture(trainings: int, reference: float | None) -> None:
+    history = [Epoch(number, 0.2, 0.2, 0.9) for number in (1, 2)]
+    with charts.style(charts.DAY):
+        figure = loss_curves(
+            {f"training {number}": history for number in range(trainings)}, charts.DAY, reference
+        )
+        figure.draw_without_rendering()
+
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y1 <= figure.bbox.y1
+
+
 def test_reused_weights_are_counted_bit_for_bit() -> None:
     import torch
 
@@ -277,4 +329,4 @@ def test_a_picture_is_the_same_bytes_each_time_by_day_and_by_night() -> None:
         svg = charts.svg(draw(charts.PAGE), "pictures")
     assert "var(--ink)" in svg
     assert "data:image/png;base64" in svg
-    assert tiled([images]).shape == (114, 342, 4)
+    assert tiled(images).shape == (114, 342, 4)
