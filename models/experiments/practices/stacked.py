@@ -21,9 +21,10 @@ REFERENCES: References = {
     },
 }
 SHOWN = """
-More layers: 784 pixels through 100 to a code of 30 numbers and back the same way. SELU keeps the
-values of every layer near mean 0 and variance 1, so that plain gradient descent at a high rate
-trains all of them at once.
+More layers: 784 pixels through 100 to a code of 30 numbers and back the same way. SELU's gradients
+neither vanish nor explode, so that plain gradient descent at a high rate trains all layers at once.
+That its values stay near mean 0 and variance 1 it promises only of LeCun's weights and standardised
+input (Klambauer et al. 2017); here are Glorot's weights and grey levels, as in the notebook.
 
 It is the network that sensor-trainer fits to windows of readings as the model stacked: an image is
 a window of 28 frames of 28 sensors. Only the distance is another: binary cross-entropy of grey
