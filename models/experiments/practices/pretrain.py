@@ -1,6 +1,6 @@
 """Unsupervised pretraining: a classifier with few labels begins with an autoencoder's layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from torch import Generator
+from torch import Generator, Tensor
 
 from models.checkpoint import Checkpoint
 from models.experiments.autoencoder import StackedImages
-from models.experiments.classifier import Classifier, teach
+from models.experiments.classifier import WIDTHS, Classifier, teach
 from models.experiments.drawing import legend
 from models.experiments.experiment import (
     Outcome,
@@ -24,6 +24,7 @@ from models.experiments.experiment import (
     judged,
 )
 from models.experiments.fitting import Recipe, scaled
+from models.experiments.images import Bytes
 from models.experiments.metrics import fingerprint_of
 from models.experiments.practices.stacked import HIDDEN
 from models.experiments.reconstruction import pixels_of
@@ -76,7 +77,11 @@ REFERENCES: References = {
         "median_gain_100": Wanted(least=0, source="it has to help"),
         "changed_weights": Wanted(0, 0, 0, "bit for bit"),
     },
-    "Fashion-MNIST": {"changed_weights": Wanted(0, 0, 0, "bit for bit")},
+    "Fashion-MNIST": {
+        "gain_100": Wanted(least=0.03, source="as on MNIST"),
+        "median_gain_100": Wanted(least=0, source="it has to help"),
+        "changed_weights": Wanted(0, 0, 0, "bit for bit"),
+    },
 }
 # Of the same on MNIST, for each number of labels.
 ACCURACY = {
@@ -91,8 +96,7 @@ Labels cost work, images do not. So an autoencoder learns from all the images, w
 a classifier of the few labelled ones begins with its lower layers, those near the pixels: they hold
 strokes and edges that are useful for telling classes as well.
 
-Five ways to begin are compared, on several draws of labelled images each. The lower layer alone is
-the best to reuse: the upper one has learnt what rebuilding needs, which is not what telling needs.
+Five ways to begin are compared, on several draws of labelled images each. {best}
 
 The notebook behind the lecture copies the architecture of its encoder, not the weights, so that its
 pretrained classifier begins with random ones and does worse than without: here that is the clone.
@@ -120,6 +124,7 @@ def run(task: Task) -> Outcome:
     sizes = [size for size in LABELS[: task.most(3, 1)] if size <= len(images)]
     found = _accuracies(task, network.dense, sizes)
     means = {way: found[way].mean(1) for way in WAYS}
+    pixels, layer = _linear(task, network.dense, sizes[0])
     gains = found["lower"][0] - found["scratch"][0]
     figures: dict[str, tuple[str, float]] = {
         f"gain_{sizes[0]}": (
@@ -129,15 +134,22 @@ def run(task: Task) -> Outcome:
         f"median_gain_{sizes[0]}": ("The same, median", float(np.median(gains))),
         "changed_weights": ("Reused weights that differ before fine-tuning", changed),
     }
+    figures["linear_pixels"] = (
+        f"Accuracy, {sizes[0]} labels, a linear classifier of the pixels",
+        pixels,
+    )
+    figures["linear_layer"] = ("The same of the lower layer's numbers", layer)
     for number, size in enumerate(sizes):
         for way, one in WAYS.items():
             figures[f"{way}_{size}"] = (
                 f"Accuracy, {size} labels, {one.name}",
                 float(means[way][number]),
             )
+    reached = judged(task, REFERENCES, figures)
+    won = reached[0]
     return Outcome(
-        shown=SHOWN,
-        reached=judged(task, REFERENCES, figures),
+        shown=SHOWN.format(best=best(sizes, means)),
+        reached=reached,
         pictures=(
             Picture(
                 "accuracy",
@@ -153,7 +165,46 @@ def run(task: Task) -> Outcome:
             f"Classifier: 784–100–30–20–10, SELU, Adam 0.001, batch 32, {_epochs(task)} epochs.",
         ),
         tables=(_table(task, sizes, found),),
+        warnings=[why(won.value, pixels, layer)] if won.met is False else (),
     )
+
+
+def best(sizes: Sequence[int], means: Mapping[str, Floats]) -> str:
+    """Which way came out best with how many labels, in words.
+
+    Args:
+        sizes: numbers of labels.
+        means: of the accuracy, by way, shape (sizes,).
+    """
+    first = [max(means, key=lambda way: means[way][number]) for number in range(len(sizes))]
+    told = "; ".join(
+        f"{WAYS[way].name} ({size} labels, {_points(means[way][number])} %)"
+        for number, (size, way) in enumerate(zip(sizes, first, strict=True))
+    )
+    return f"Best came out: {told}."
+
+
+def why(won: float, pixels: float, layer: float) -> str:
+    """What goes with a gain that is too small, in words.
+
+    Args:
+        won: the gain in accuracy by reusing the lower layer.
+        pixels, layer: accuracies of a linear classifier, by what it is given.
+    """
+    found = (
+        "no more of the class than the pixels do"
+        if layer <= pixels
+        else "more of the class than the pixels do, but a classifier learns most of it by itself"
+    )
+    return (
+        f"Reusing the lower layer wins {_points(won)} points, fewer than asked for. Its numbers "
+        f"tell {found}: of them a linear classifier comes to {_points(layer)} %, of the pixels to "
+        f"{_points(pixels)} %."
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def changed_weights(autoencoder: DenseAutoencoder, seed: int) -> int:
@@ -191,14 +242,13 @@ def _accuracies(task: Task, autoencoder: DenseAutoencoder, sizes: list[int]) -> 
         fingerprint_of(task.name, task.data, quick=task.quick, seed=task.seed, device=task.device),
     )
     known: dict[str, float] = (kept.read() or {}).get("accuracy", {})
-    draws = task.most(DRAWS, 2)
+    draws = _draws(task)
     total = len(WAYS) * len(sizes) * draws
 
     def accuracy(way: str, size: int, draw: int) -> float:
         key = f"{way}, {size} labels, draw {draw}"
         if key not in known:
-            generator = Generator().manual_seed((1000 * task.seed + draw) % 2**63)
-            chosen = torch.randperm(len(whole), generator=generator)[:size]
+            generator, chosen = _drawn(task, size, draw)
             classifier = _begun(WAYS[way], autoencoder, generator)
             drawn = pixels[chosen], whole[chosen]
             teach(classifier, *drawn, generator, epochs=_epochs(task))
@@ -211,6 +261,41 @@ def _accuracies(task: Task, autoencoder: DenseAutoencoder, sizes: list[int]) -> 
         way: np.array([[accuracy(way, size, draw) for draw in range(draws)] for size in sizes])
         for way in WAYS
     }
+
+
+def _linear(task: Task, autoencoder: DenseAutoencoder, size: int) -> list[float]:
+    """Test accuracy of a linear classifier of pixels, and of the lower layer, mean of draws."""
+    device = autoencoder.encoder_weights[0].device
+    train, test = task.data.train, task.data.test
+
+    def inputs(images: Bytes) -> list[Tensor]:
+        flat = torch.from_numpy(scaled(images)).flatten(1).to(device)
+        return [flat, autoencoder.encode(flat, 1).detach()]
+
+    def known(labels: Bytes) -> Tensor:
+        return torch.from_numpy(labels.astype(np.int64)).to(device)
+
+    asked, truth = inputs(test.pixels), known(test.labels)
+    found: list[list[float]] = []
+    for draw in range(_draws(task)):
+        generator, chosen = _drawn(task, size, draw)
+        labels = known(train.labels[chosen])
+        found.append([])
+        for given, held in zip(inputs(train.pixels[chosen]), asked, strict=True):
+            classifier = Classifier(generator, (given.shape[1], WIDTHS[-1])).to(device)
+            teach(classifier, given, labels, generator, epochs=EPOCHS, lr=1e-2)
+            found[-1].append(classifier.accuracy(held, truth))
+    return np.mean(found, axis=0).tolist()
+
+
+def _drawn(task: Task, size: int, draw: int) -> tuple[Generator, Tensor]:
+    """Which images have labels, and the generator that goes on from there."""
+    generator = Generator().manual_seed((1000 * task.seed + draw) % 2**63)
+    return generator, torch.randperm(len(task.data.train), generator=generator)[:size]
+
+
+def _draws(task: Task) -> int:
+    return task.most(DRAWS, 2)
 
 
 def _epochs(task: Task) -> int:

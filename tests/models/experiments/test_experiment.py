@@ -18,7 +18,14 @@ from models.experiments.images import FASHION, Images, ImagesError
 from models.experiments.practices import PRACTICES, practice_of
 from models.experiments.practices.outlier import DAMAGES, area, cases, missed
 from models.experiments.practices.pca import CLOUD, cloud, linear, principal_components
-from models.experiments.practices.pretrain import ACCURACY, WAYS, changed_weights
+from models.experiments.practices.pretrain import (
+    ACCURACY,
+    REFERENCES,
+    WAYS,
+    best,
+    changed_weights,
+    why,
+)
 from models.experiments.practices.stacked import stacked
 from models.experiments.practices.tsne import agreement, compared, mixed
 from models.experiments.reconstruction import cross_entropy, floor, mean_image_loss
@@ -310,6 +317,30 @@ def test_every_name_of_a_loss_is_on_its_picture(trainings: int, reference: float
     assert legend.get_window_extent().y1 <= figure.bbox.y1
 
 
+def test_the_way_that_came_out_best_is_named_whichever_it_is() -> None:
+    means = {
+        "lower": np.array([0.684, 0.774]),
+        "tuned": np.array([0.685, 0.779]),
+        "scratch": np.array([0.675, 0.78]),
+    }
+
+    assert best([100, 500], means) == (
+        "Best came out: both layers reused, fine-tuned (100 labels, 68.5 %); "
+        "from scratch (500 labels, 78.0 %)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"), [(0.683, "no more of the class than the pixels do: "), (0.75, "most of it")]
+)
+def test_a_gain_that_is_too_small_is_said_with_what_goes_with_it(layer: float, said: str) -> None:
+    told = why(0.009, 0.694, layer)
+
+    assert said in told
+    assert "wins 0.9 points, fewer than asked for" in told
+    assert f"comes to {100 * layer:.1f} %, of the pixels to 69.4 %" in told
+
+
 def test_reused_weights_are_counted_bit_for_bit() -> None:
     import torch
 
@@ -318,6 +349,7 @@ def test_reused_weights_are_counted_bit_for_bit() -> None:
 
     assert changed_weights(network.dense, 0) == 0
     assert WAYS.keys() == ACCURACY.keys()
+    assert {one["gain_100"].least for one in REFERENCES.values()} == {0.03}
 
 
 def test_a_picture_is_the_same_bytes_each_time_by_day_and_by_night() -> None:
