@@ -21,7 +21,7 @@ REFERENCES: References = {
 FURTHER = """
 denoise-gaussian: every pixel is noisy, instead of every second one gone.
 
-Drop a square instead of single pixels: to fill it, the network has to know more.
+MASKED = 0.8 in practices/denoise_dropout.py: how few pixels suffice?
 
 sensor-trainer fit --model stacked --set mask=0.1: dropped readings in windows.
 """

@@ -21,7 +21,7 @@ REFERENCES: References = {
 FURTHER = """
 denoise-dropout: pixels gone instead of pixels blurred.
 
-Noise of 0.5 on the images to be cleaned: far more than it was trained with.
+DEVIATION = 0.5 in practices/denoise_gaussian.py: how much noise is too much?
 
 sensor-trainer fit --model stacked --set denoise=0.1: noise on windows of readings, the default.
 """

@@ -55,9 +55,10 @@ passes. {missed} Look at the strangers that were missed, and at sensor-trainer a
 models of machines are kept from it.
 """
 FURTHER = """
-Train on other classes: which strangers are found depends on what the network can already tell.
+KNOWN = 8 in practices/outlier.py: which strangers are found by a network that can tell more?
 
-A code of 5 numbers instead of 30: do fewer strangers fit into it than known images are lost?
+HIDDEN = (100, 5) in practices/stacked.py: do fewer strangers fit into a code of 5 numbers, or are
+only known images lost?
 
 vae: are strangers found better by a code whose space has no holes?
 

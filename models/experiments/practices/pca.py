@@ -50,10 +50,10 @@ FURTHER = """
 simple: with a ReLU after the code and a sigmoid at the end, the network can do what no affine map
 can.
 
-Train the points with SGD at a rate of 1.5, as the lecture's notebook does: one seed of five
-diverges.
+CLOUD = Recipe("sgd", 1.5, 32, 20) in practices/pca.py, as in the lecture's notebook: one seed of
+five diverges.
 
-Do not centre the points and leave out the biases: then the plane has to go through 0.
+CODE = 2 or 200 there: how much of an image is a plane, or a space of 200 dimensions?
 """
 
 

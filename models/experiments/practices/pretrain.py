@@ -103,14 +103,13 @@ pretrained classifier begins with random ones and does worse than without: here 
 That the weights are really reused is counted before anything is fine-tuned.
 """
 FURTHER = """
-Ten labels, one of each class: how far do the draws spread then?
+LABELS = (10, 100, 5000) in practices/pretrain.py: how far do the draws of ten spread, and is there
+anything left to gain with thousands?
 
-All the labels: is there anything left to gain?
+denoise=0.2 instead of 0.0 in its run: does a layer that had to look through noise help more?
 
-Begin with the layers of denoise-gaussian, which had to look through noise.
-
-Begin with larger weights (Glorot's): the codes of reused layers are large, and a classifier that
-makes even larger numbers of them learns badly from few labels.
+"glorot" instead of "uniform" in its Autoencoder: from larger weights the numbers of reused layers
+grow larger, and a classifier learns worse from few labels.
 """
 
 

@@ -36,9 +36,9 @@ exactly, and even there it is the entropy of its grey level: the floor is among 
 FURTHER = """
 stacked: more layers rebuild better with a code of 30.
 
-A code of 8 or of 128 numbers: how far does the blur go?
+CODE = 8 or 128 in practices/simple.py: how far does the blur go?
 
-Batches of 64 instead of 256, which is four times as many steps.
+Batches of 64 instead of 256 in its RECIPE: four times as many steps.
 """
 
 

@@ -40,9 +40,9 @@ so that none is idle and none says the same of all images.
 Both are compared with the same layers around a code of 30 sigmoid units without any price.
 """
 FURTHER = """
-A target of 0.02: what becomes of the units that are active for nothing?
+TARGET = 0.02 in practices/sparse.py: what becomes of the units that are active for nothing?
 
-No price at all on 300 units: how many of them are active then?
+L1 = 0 there: how many of the 300 units are active without a price?
 
 pretrain: how much a code helps where labels are few.
 """

@@ -38,7 +38,8 @@ Tied means the same matrix, not a copy: it is stored once, and its gradient is t
 arrives from both uses. Both networks are trained here with the same seed and for as many epochs.
 """
 FURTHER = """
-Twenty epochs instead of ten, as in stacked: the untied network comes closer.
+Twenty epochs instead of ten in the RECIPE of practices/tied.py, as in stacked: does the untied
+network come closer?
 
 sensor-trainer fit --model stacked --set tied=true: the same on windows of readings.
 """

@@ -55,7 +55,7 @@ neighbours on the map are among its nearest ones in the codes; agreement is the 
 neighbours that have its label.
 """
 FURTHER = """
-A perplexity of 5 or of 100 instead of 30: do the same islands come again?
+PERPLEXITY = 5 or 100 in practices/tsne.py: do the same islands come again?
 
 vae: codes that fill their space without holes.
 
