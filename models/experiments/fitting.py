@@ -67,7 +67,7 @@ class Epoch:
 
 def scaled(pixels: Bytes) -> Pixels:
     """Grey levels from 0 to 1, of the same shape."""
-    return pixels / np.float32(255)
+    return np.divide(pixels, 255, dtype=np.float32)
 
 
 def train(

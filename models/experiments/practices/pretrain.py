@@ -103,8 +103,7 @@ pretrained classifier begins with random ones and does worse than without: here 
 That the weights are really reused is counted before anything is fine-tuned.
 """
 FURTHER = """
-LABELS = (10, 100, 5000) in practices/pretrain.py: how far do the draws of ten spread, and is there
-anything left to gain with thousands?
+DRAWS = 20 in practices/pretrain.py: how sure is the gain?
 
 denoise=0.2 instead of 0.0 in its run: does a layer that had to look through noise help more?
 

@@ -116,17 +116,13 @@ def test_a_killed_run_goes_on_from_its_last_epoch_to_the_same_figures(
 
     def watched(*given: Any, last: int, **options: Any) -> Any:
         def note(done: int, most: int) -> None:
+            told(done, most)
             epochs.append(done)
             if done == last:
                 raise KeyboardInterrupt
 
-        *network_and_images, recipe, told = given
-        return train(
-            *network_and_images,
-            recipe,
-            lambda done, most: (told(done, most), note(done, most)),
-            **options,
-        )
+        network, images, held, recipe, told = given
+        return train(network, images, held, recipe, note, **options)
 
     clock = itertools.count(step=100)
     monkeypatch.setattr(command.time, "perf_counter", lambda: next(clock))
@@ -250,7 +246,8 @@ def test_all_makes_again_what_other_code_made_and_with_force_everything(
 
 def test_the_code_of_an_experiment_is_all_its_files(tmp_path: Path) -> None:
     def copied(name: str) -> Path:
-        return shutil.copytree(sources.ROOT, tmp_path / name, ignore=lambda *_: ["__pycache__"])
+        ignored = shutil.ignore_patterns("__pycache__")
+        return shutil.copytree(sources.ROOT, tmp_path / name, ignore=ignored)
 
     def found(changed: str) -> str:
         root = copied(changed.replace("/", "-"))
