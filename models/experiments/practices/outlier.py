@@ -185,9 +185,9 @@ def missed(found: Mapping[str, float]) -> str:
     hardly = [name for name in sorted(found, key=lambda kind: found[kind]) if found[name] < HARDLY]
     if not hardly:
         least = min(found, key=lambda kind: found[kind])
-        return f"Here it is worst with “{least}”, of which {percent(found[least])} are found."
-    told = ", ".join(f"“{name}” ({percent(found[name])} found)" for name in hardly)
-    return f"Here that is so of {told}."
+        return f"Least is found here of “{least}”: {percent(found[least])}."
+    told = ", ".join(f"“{name}” ({percent(found[name])})" for name in hardly)
+    return f"Hardly found here: {told}."
 
 
 def area(normal: Floats, strange: Floats) -> float:

@@ -278,9 +278,9 @@ def test_upside_down_is_turned_and_not_mirrored() -> None:
     [
         (
             {"a 9": 0.02, "half gone": 0.021, "a 7": 0.4},
-            "that is so of “a 9” (2 % found), “half gone” (2.1 % found).",
+            "Hardly found here: “a 9” (2 %), “half gone” (2.1 %).",
         ),
-        ({"a 9": 0.3, "a 7": 0.4}, "it is worst with “a 9”, of which 30 % are found."),
+        ({"a 9": 0.3, "a 7": 0.4}, "Least is found here of “a 9”: 30 %."),
     ],
 )
 def test_kinds_that_are_hardly_found_are_named(found: dict[str, float], said: str) -> None:
