@@ -20,7 +20,7 @@ from models.cli.common import (
     Rows,
     Start,
     Stop,
-    check_free,
+    check_bundle,
     check_range,
     progress_bar,
     read_data,
@@ -76,7 +76,7 @@ def calibrate(
         if selection.assets:
             raise Stop(f"--assets {assets}: wanted this or --asset, not both", 2)
         selection = replace(selection, assets=tuple(asset))
-    check_free(out, force=force)
+    check_bundle(out, force=force)
     detector = bundle.load(folder)
     manifest, files = bundle.verify(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.bundle import replaceable
+from models import bundle
 from models.exclusion import read_stretches
 from models.frame import SECOND
 from models.recording import (
@@ -144,23 +144,25 @@ def _rows_of(text: str | None) -> Range:
     return span
 
 
-def check_free(out: Path, *, force: bool, folder: bool = True) -> None:
-    """Refuse before the work what could not be written after it.
+def check_bundle(out: Path, *, force: bool) -> None:
+    """Refuse before the work a bundle that could not be written after it."""
+    check_free(out, force=force)
+    check_replaced(out, bundle.replaceable, "bundle")
 
-    Args:
-        out: what is to be written.
-        force: whether it may replace what is there.
-        folder: whether that is a bundle; else it is a file.
-    """
+
+def check_replaced(out: Path, replaceable: Callable[[Path], bool], kind: str) -> None:
+    """Refuse to replace what is of another kind than the thing that is to be written."""
+    for place in (out, out.with_name(out.name + ".previous")):
+        if not replaceable(place):
+            raise Stop(f"{place}: is no {kind}; nothing else is ever replaced", 73)
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Refuse before the work what could not be written after it."""
     if not out.name:
         raise Stop(f"--out {out}: wanted a path that ends in a name", 2)
     if out.exists() and not force:
         raise Stop(f"{out}: exists; --force replaces it and keeps it as {out.name}.previous", 73)
-    for place in (out, out.with_name(out.name + ".previous")):
-        if folder and not replaceable(place):
-            raise Stop(f"{place}: is no bundle; only a bundle is ever replaced", 73)
-        if not folder and place.is_dir():
-            raise Stop(f"{place}: is a folder; only a file is replaced by one", 73)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(out.parent, os.W_OK):

@@ -20,7 +20,7 @@ from models.cli.common import (
     Rows,
     Start,
     Stop,
-    check_free,
+    check_bundle,
     names_of,
     progress_bar,
     read_data,
@@ -110,7 +110,7 @@ def compare(
     selection = selection_of(rows, start, end, assets, exclude)
     folders = {one.model: out / one.model for one in requests} if out else {}
     for folder in folders.values():
-        check_free(folder, force=force)
+        check_bundle(folder, force=force)
     recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
     labelled = read_data(test, recordings[0].sensors, ignore, EVERYTHING) if test else recordings
     if test and (bare := [one for one in labelled if one.label is None]):

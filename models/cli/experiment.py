@@ -19,6 +19,7 @@ from models.cli.common import (
     Json,
     Stop,
     check_free,
+    check_replaced,
     progress_bar,
     writing,
 )
@@ -123,9 +124,7 @@ def _check_one(out: Path, how: How) -> None:
     from models.experiments.result import replaceable
 
     check_free(out, force=how.force)
-    for place in (out, out.with_name(f"{out.name}.previous")):
-        if how.force and not replaceable(place):
-            raise Stop(f"{place}: is no experiment's folder; only such a one is ever replaced", 73)
+    check_replaced(out, replaceable, "experiment's folder")
 
 
 def _check_all(out: Path) -> None:

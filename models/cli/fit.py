@@ -21,7 +21,7 @@ from models.cli.common import (
     Rows,
     Start,
     Stop,
-    check_free,
+    check_bundle,
     names_of,
     progress_bar,
     read_data,
@@ -132,7 +132,7 @@ def fit(
     from models.plan import plan
 
     selection = selection_of(rows, start, end, assets, exclude)
-    check_free(out, force=force or skip_done)
+    check_bundle(out, force=force or skip_done)
     checkpoints = folder_of(out)
     recordings = read_data(data, names_of("--sensors", sensors), ignore, selection)
     if unknown := sorted({*request.units} - {*recordings[0].sensors}):
@@ -145,7 +145,7 @@ def fit(
         if skip_done and _is_made(out, fitting.fingerprint_of(recordings, request, the)):
             typer.echo(f"{out}: is made of this already, and left as it is")
             return
-        check_free(out, force=force)
+        check_bundle(out, force=force)
         with progress_bar() as bar, writing(checkpoints):
             done = fitting.fit(
                 recordings, request, the, out.name, time.time_ns(), stages_of(bar), checkpoints

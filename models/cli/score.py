@@ -22,6 +22,7 @@ from models.cli.common import (
     Rows,
     Start,
     check_free,
+    check_replaced,
     read_data,
     selection_of,
     writing,
@@ -48,7 +49,8 @@ def score(
     Example: sensor-trainer score bundles/pump today.csv --out scores.csv
     """
     selection = selection_of(rows, start, end, assets, exclude)
-    check_free(out, force=force, folder=False)
+    check_free(out, force=force)
+    check_replaced(out, lambda place: not place.is_dir(), "file")
     detector = bundle.load(folder)
     recordings = read_data(data, detector.sensors, ignore, selection)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")

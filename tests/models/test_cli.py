@@ -485,7 +485,7 @@ def test_an_existing_output_is_left_alone_unless_forced(
         (
             ["score", "{pristine}", "{plant}", "--out", "{pristine}", "--force"],
             73,
-            "is a folder; only a file is replaced by one",
+            "is no file; nothing else is ever replaced",
         ),
         (
             ["fit", "--config", "{text}", "--model", "pca", "--seed", "1"],
