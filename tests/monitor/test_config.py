@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config import Config, load
-from monitor.config_schema import duration
+from monitor.config_types import duration
 from monitor.errors import ConfigError
 
 STREAM = """
