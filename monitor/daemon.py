@@ -69,8 +69,13 @@ class Daemon:
         self._on_alert = on_alert
         self.link = Link(
             replace(link_settings(config.mqtt), packet_size=_packet_size(self.streams)),
-            filters=list(dict.fromkeys(stream.pattern.filter for stream in self.streams)),
-            retained=[s.pattern.filter for s in self.streams if s.config.accept_retained],
+            filters=list(dict.fromkeys(name for stream in self.streams for name in stream.filters)),
+            retained=[
+                name
+                for stream in self.streams
+                if stream.config.accept_retained
+                for name in stream.filters
+            ],
             status_topic=f"{self._root}/status",
             births=[(f"{self._root}/info", self._info(None), True)],
             watch_drops=True,
@@ -203,7 +208,7 @@ class Daemon:
         streams = (
             ()
             if topic.startswith(f"{self._root}/")
-            else tuple(stream for stream in self.streams if stream.pattern.match(topic))
+            else tuple(stream for stream in self.streams if stream.reads(topic))
         )
         if len(topic) <= LONGEST_CACHED:
             if len(self._routes) >= LARGEST_CACHE:

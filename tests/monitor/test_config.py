@@ -222,7 +222,10 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         STREAM + '[stream.sensors]\na = ""',
         ["sensors . a . path", "at least 1"],
     ),
-    "payload": (STREAM + 'payload = "csv"', ['payload = "csv"', "'json' or 'number'"]),
+    "payload": (
+        STREAM + 'payload = "cvs"',
+        ['stream "pumps" . payload = "cvs"', "json, number", "tasmota", "did you mean csv?"],
+    ),
     "number without sensor": (STREAM + 'payload = "number"', ['stream "pumps": ', "{sensor}"]),
     "json with sensor": (
         STREAM.replace("{line}", "{sensor}"),
