@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from monitor.config_stream import StreamConfig
 from monitor.config_types import ConfigFile, ConfigPath, Duration, Section, WholeSeconds
-from monitor.topics import is_name
+from monitor.topics import is_name, overlap
 
 _LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]+):([0-9]{1,5})", re.ASCII)
 
@@ -181,6 +181,12 @@ class Config(Section):
         """Our name in topics: `alerts.instance`, else the client id."""
         return self.alerts.instance or self.mqtt.client_id
 
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """Filters of all that we publish, and that others like us do."""
+        levels = ("+/status", "+/info", "+/+/+/state", "+/+/+/alerts")
+        return tuple(f"{self.alerts.prefix}/{rest}" for rest in levels)
+
     @field_validator("stream", mode="before")
     @classmethod
     def _many_streams(cls, stream: object) -> object:
@@ -193,6 +199,15 @@ class Config(Section):
         names = [stream.name for stream in self.stream]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f'two streams are called "{twice[0]}"; wanted a name for each')
+        for stream in self.stream:
+            for pattern in (source.pattern for source in stream.sources):
+                plain = pattern.filter.removeprefix(pattern.share)
+                if own := [name for name in self.own_topics if overlap(plain, name)]:
+                    raise ValueError(
+                        f'stream "{stream.name}" . topic = "{pattern.text}" would also match what '
+                        f"we publish on {own[0]}; wanted a topic that does not, or another "
+                        "alerts . prefix"
+                    )
         if not is_name(self.instance):
             raise ValueError(
                 f'mqtt . client_id = "{self.instance}" cannot stand in a topic; wanted text '

@@ -365,7 +365,7 @@ class Session:
                 name,
                 SubscribeOptions(
                     qos=1,
-                    noLocal=True,
+                    noLocal=not name.startswith("$share/"),  # there MQTT forbids it
                     retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
                     if name in once
                     else SubscribeOptions.RETAIN_DO_NOT_SEND,

@@ -28,6 +28,7 @@ class Books:
     Args:
         received: messages.
         outcomes: messages by MessageOutcome.
+        lost: messages never received, as sequence numbers in payloads show.
         rejected: readings by (sensor index, reason).
         scored: windows.
         skipped: windows by reason.
@@ -36,6 +37,7 @@ class Books:
 
     received: int = 0
     outcomes: Ints = field(default_factory=lambda: np.zeros(len(MessageOutcome), np.int64))
+    lost: int = 0
     rejected: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
     scored: int = 0
     skipped: Counter[str] = field(default_factory=Counter[str])
@@ -110,6 +112,7 @@ class Stream:
     def _enter(self, received: int, outcome: np.ndarray, result: Outcome) -> None:
         books = self.books
         books.received += received
+        books.lost = self.reader.lost
         books.outcomes += np.bincount(outcome, minlength=len(MessageOutcome))
         for reason, counts in (("late", result.late), ("duplicate", result.duplicate)):
             for sensor in np.flatnonzero(counts).tolist():

@@ -81,6 +81,9 @@ def _flat(layout: Layout, decode: Decoder) -> Decoder | None:
 
 
 def _key(path: str) -> str | None:
-    """The key that a path consists of, if that is all."""
+    """The key that a path consists of, if that is all, and one that a Struct can have."""
     steps = parse(path)
-    return steps[0] if len(steps) == 1 and isinstance(steps[0], str) else None
+    key = steps[0] if len(steps) == 1 else None
+    if isinstance(key, str) and key.isprintable() and not {'"', "\\"} & {*key}:
+        return key
+    return None

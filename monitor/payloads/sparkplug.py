@@ -24,7 +24,7 @@ from monitor.payloads.stamp import clock
 MOST_METRICS: Final = 1_000_000  # names and aliases kept of all births of a source
 _KINDS: Final = ("BIRTH", "DATA", "DEATH")
 _SEQUENCE: Final = 256
-_REORDERED: Final = _SEQUENCE // 2  # a step this wide is a late message, not as many lost ones
+_REORDERED: Final = 16  # so few steps back are a late message, not a round of lost ones
 # Types of the specification (table 8) whose values travel in unsigned fields, with their bits.
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _VALUES: Final = ("int_value", "long_value", "float_value", "double_value", "boolean_value")
@@ -163,7 +163,7 @@ class _Decoder:
             return 0
         sequence, last = message.seq % _SEQUENCE, node.sequence
         step = 1 if last is None else (sequence - last) % _SEQUENCE
-        if step == 0 or step > _REORDERED:
+        if step == 0 or step >= _SEQUENCE - _REORDERED:
             return 0
         node.sequence = sequence
         return step - 1
