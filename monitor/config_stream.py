@@ -113,7 +113,7 @@ class SourceConfig(Section):
         if timezone is not None:
             try:
                 ZoneInfo(timezone)
-            except (ValueError, OSError):
+            except (KeyError, ValueError, OSError):
                 raise ValueError('wanted an IANA name such as "Europe/Berlin"') from None
         return timezone
 

@@ -225,7 +225,8 @@ class AssetName:
 def overlap(one: str, other: str) -> bool:
     """Whether a topic can match two filters both."""
     left, right = one.split("/"), other.split("/")
-    if one[:1] in "+#" and other.startswith("$"):
+    first = {one[:1], other[:1]}
+    if "$" in first and first & {"+", "#"}:
         return False
     for a, b in zip(left, right, strict=False):
         if "#" in (a, b):

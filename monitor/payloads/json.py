@@ -37,7 +37,8 @@ def _lenient(payload: bytes) -> object:
 def _flat(layout: Layout, decode: Decoder) -> Decoder | None:
     """A decoder for an object of plain numbers under plain keys, the form most devices send.
 
-    It leaves any other payload to `decode`, which gives the same of these, in three times the time.
+    It leaves any other payload to `decode`, which reads the same in three times the time; but what
+    stands under other keys it skips, and does not judge.
     """
     keys = [_key(field.path) for field in layout.fields]
     time = None if layout.time is None else _key(layout.time)

@@ -1,20 +1,15 @@
 import json
 import math
-import random
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.frame import SECOND
-from monitor.config import SensorConfig
 from monitor.payloads import FORMATS, Decoder, Field, Layout
 from monitor.payloads.sample import MalformedError
 from monitor.payloads.stamp import clock
-from monitor.reading import Message, MessageOutcome
-from tests.monitor.machines import TODAY, detector, many, stream
+from tests.monitor.machines import TODAY, many
 
 JSON = FORMATS["json"](Layout(2, (Field(0, "x"), Field(1, "y"))))
 NUMBER = FORMATS["number"](Layout(1, (Field(0, "x"),)))
@@ -213,102 +208,3 @@ def test_a_payload_that_lacks_the_time_altogether_is_malformed() -> None:
     for payload in (b"{}", b"[]", b'{"when": {}}', b'{"when": 1}'):
         with pytest.raises(MalformedError, match=r"^has no time at when\.t$"):
             TIMED(payload, "")
-
-
-def ignore(sensor: int, reason: str, count: int) -> None:
-    """Count nothing."""
-
-
-def mutated(payload: bytes, rng: random.Random) -> bytes:
-    """A payload a few random steps from a good one."""
-    tokens = [b"NaN", b"-Infinity", b"1e400", b"9" * 400, b"[" * 5000, b"\\ud800", b'"', b"null"]
-    tokens += [
-        b"true",
-        b"{",
-        b"}",
-        b",",
-        b":",
-        b"\x00",
-        b"\xff",
-        b"\xef\xbb\xbf",
-        b"-",
-        b"e9",
-        b"t",
-    ]
-    for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3, 8))):
-        at = rng.randint(0, len(payload))
-        to = min(len(payload), at + rng.choice((0, 1, 1, 4, 40)))
-        match rng.randint(0, 4):
-            case 0:
-                payload = payload[:at] + rng.choice(tokens) + payload[to:]
-            case 1:
-                payload = payload[:at] + rng.randbytes(to - at) + payload[to:]
-            case 2:
-                payload = payload[:at] + payload[to:]
-            case 3:
-                payload = payload[:to] + payload[at:]
-            case _:
-                payload = payload[:at]
-    return payload
-
-
-def fuzzed(payload: str, topic: str, count: int) -> Iterator[Message]:
-    rng = random.Random(payload)
-    for n in range(count):
-        second, value = TODAY + n // 4 * SECOND, rng.choice((1.5, -3.0, 0.0, 1e300, 7.0))
-        document = {"t": second / SECOND, "deep": {"y": [{"id": rng.choice("abc"), "v": value}]}}
-        if n % 3:
-            document["x"] = value
-        good = json.dumps(value if payload == "number" else document).encode()
-        sent = topic.format(asset=rng.choice(("p1", "p2", "p\n", "")), sensor=rng.choice("xyz"))
-        arrival = second + rng.choice((0, 1, -120)) * SECOND
-        yield Message(sent, mutated(good, rng), arrival, retained=rng.random() < 0.01)
-
-
-@pytest.mark.parametrize(
-    ("payload", "topic", "time"),
-    [
-        ("json", "plant/a/{asset}/telemetry", "t"),
-        ("json", "plant/a/{asset}/telemetry", None),
-        ("number", "plant/a/{asset}/{sensor}", None),
-    ],
-)
-def test_every_fuzzed_message_has_exactly_one_outcome(
-    payload: str, topic: str, time: str | None
-) -> None:
-    sensors = {
-        "x": SensorConfig(path="x", min=-1e6, max=1e6),
-        "y": SensorConfig(path="deep.y[id=b].v"),
-    }
-    of = stream(
-        detector(["x", "y"]),
-        sensors=sensors,
-        payload=payload,
-        topic=topic.replace("/a/", "/{line}/"),
-        time=time,
-        max_payload=4096,
-    )
-    words: list[str] = []
-    taken = 0
-    batch: list[Message] = []
-    for one in fuzzed(payload, topic, 20_000):
-        batch.append(one)
-        if len(batch) < 100:
-            continue
-        taken += len(batch)
-        found, outcome = of.reader.read(batch, ignore, words.append)
-        assert len(outcome) == len(batch)
-        accepted = np.flatnonzero(outcome == MessageOutcome.ACCEPTED)
-        assert sorted({*found.message.tolist()}) == accepted.tolist()
-        assert not np.isinf(found.values).any()
-        assert not np.isnan(found.values).all(axis=1).any()
-        of.take(batch, max(one.arrival for one in batch))
-        assert of.books.received == taken == of.books.outcomes.sum()
-        batch.clear()
-    assert sorted(of.assets.names) == ["p1", "p2"]
-    # A format says itself what it cannot read; the reader's net stays empty.
-    assert not [word for word in words if "could not be read" in word]
-    wanted = {"accepted", "malformed", "no-asset", "no-sensor", "too-large", "retained"}
-    wanted |= {"late", "duplicate", "future"} if time else set()
-    seen = {one.label for one in MessageOutcome if of.books.outcomes[one]}
-    assert seen >= wanted
