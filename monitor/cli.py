@@ -98,7 +98,8 @@ def run(config: ConfigPath) -> None:
 
     Example: sensor-monitor run --config plant.toml
     """
-    from monitor.daemon import Daemon
+    from monitor import subscriptions
+    from monitor.daemon import Daemon, filters_of
 
     loaded = configuration.load(config)
     streams = open_streams(loaded)
@@ -107,7 +108,8 @@ def run(config: ConfigPath) -> None:
             structlog.get_logger("sensor_monitor").warning(
                 "STREAM IS NOT SCORED", stream=stream.name
             )
-    daemon = Daemon(loaded, streams)
+    stale = subscriptions.stale(loaded.state.directory, filters_of(streams))
+    daemon = Daemon(loaded, streams, stale=stale)
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -346,11 +348,11 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
 
 
 def _try_broker(loaded: Config, streams: list[Stream]) -> None:
-    from monitor.daemon import link_settings
+    from monitor.daemon import filters_of, link_settings
     from monitor.link import Link
 
     settings = link_settings(loaded.mqtt, f"{loaded.mqtt.client_id}-check-{os.getpid()}")
-    link = Link(settings, filters=[name for stream in streams for name in stream.filters])
+    link = Link(settings, filters=filters_of(streams))
     link.start()
     try:
         if not link.wait_ready(10.0):

@@ -55,6 +55,7 @@ class Daemon:
         config: as read.
         streams: with their bundles loaded.
         on_alert: called in the scorer thread with every alert told.
+        stale: topic filters of earlier runs that the broker may have kept for us.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Daemon:
         config: Config,
         streams: Sequence[Stream],
         on_alert: Callable[[Alert], None] | None = None,
+        stale: Sequence[str] = (),
     ) -> None:
         self.streams = tuple(streams)
         self._root = f"{config.alerts.prefix}/{config.instance}"
@@ -69,7 +71,8 @@ class Daemon:
         self._on_alert = on_alert
         self.link = Link(
             replace(link_settings(config.mqtt), packet_size=_packet_size(self.streams)),
-            filters=list(dict.fromkeys(name for stream in self.streams for name in stream.filters)),
+            filters=filters_of(self.streams),
+            stale=stale,
             retained=[
                 name
                 for stream in self.streams
@@ -256,6 +259,11 @@ class Daemon:
                 "streams": [stream.name for stream in self.streams],
             }
         ).encode()
+
+
+def filters_of(streams: Sequence[Stream]) -> list[str]:
+    """All topic filters of some streams, each once."""
+    return list(dict.fromkeys(name for stream in streams for name in stream.filters))
 
 
 def _packet_size(streams: Sequence[Stream]) -> int:
