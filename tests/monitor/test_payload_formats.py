@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -342,5 +343,9 @@ def test_a_compressed_payload_is_read_within_the_bound(pack: Any) -> None:
 def test_a_bomb_is_not_unpacked_further_than_its_bound() -> None:
     deflated = zlib.compressobj(wbits=31)
     bomb = deflated.compress(bytes(50_000_000)) + deflated.flush()
+    tracemalloc.start()
     with pytest.raises(TooLargeError, match="more than 100 bytes"):
         unpacked(bomb, 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
