@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(#?)\}")
 _PART = re.compile(r"\{([^{}]*)\}")
@@ -235,6 +236,18 @@ def overlap(one: str, other: str) -> bool:
             return False
     longer = left if len(left) > len(right) else right
     return len(left) == len(right) or longer[min(len(left), len(right))] == "#"
+
+
+def covers(one: str, other: str) -> bool:
+    """Whether a filter matches every topic that another does."""
+    if one[:1] in ("+", "#") and other.startswith("$"):
+        return False
+    for a, b in zip_longest(one.split("/"), other.split("/")):
+        if a == "#":
+            return True
+        if a is None or b in (None, "#") or a not in ("+", b):
+            return False
+    return True
 
 
 def is_name(text: str) -> bool:

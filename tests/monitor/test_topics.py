@@ -8,6 +8,7 @@ from monitor.topics import (
     AssetName,
     TopicMatch,
     TopicPattern,
+    covers,
     is_name,
     overlap,
 )
@@ -245,3 +246,35 @@ def test_an_assets_name_is_built_of_its_parts(
 def test_a_name_with_a_brace_too_many_is_refused(form: str) -> None:
     with pytest.raises(ValueError, match="wanted a form"):
         AssetName.parse(form, ())
+
+
+@many
+@given(filters.filter(bool), filters.filter(bool), st.data())
+def test_a_filter_covers_another_whose_topics_it_matches(
+    one: str, other: str, data: st.DataObject
+) -> None:
+    words = st.sampled_from(["a", "b", "", "$x", "c"])
+    topic = "/".join(data.draw(st.lists(words, min_size=1, max_size=4)))
+    assume(topic and topic_matches_sub(other, topic))
+    if covers(one, other):
+        assert topic_matches_sub(one, topic)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "all_of_it"),
+    [
+        ("a/+", "a/b", True),
+        ("a/b", "a/+", False),
+        ("a/#", "a", True),
+        ("a/#", "a/+/#", True),
+        ("a/+/#", "a/#", False),
+        ("+/+", "a", False),
+        ("a/+", "a/#", False),
+        ("#", "$SYS/a", False),
+        ("a/b", "a/b", True),
+    ],
+)
+def test_a_filter_that_brings_all_of_another_covers_it(
+    one: str, other: str, all_of_it: bool
+) -> None:
+    assert covers(one, other) == all_of_it
