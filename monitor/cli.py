@@ -98,7 +98,8 @@ def run(config: ConfigPath) -> None:
 
     Example: sensor-monitor run --config plant.toml
     """
-    from monitor.daemon import Daemon
+    from monitor import subscriptions
+    from monitor.daemon import Daemon, filters_of
 
     loaded = configuration.load(config)
     streams = open_streams(loaded)
@@ -107,7 +108,8 @@ def run(config: ConfigPath) -> None:
             structlog.get_logger("sensor_monitor").warning(
                 "STREAM IS NOT SCORED", stream=stream.name
             )
-    daemon = Daemon(loaded, streams)
+    stale = subscriptions.stale(loaded.state.directory, filters_of(streams))
+    daemon = Daemon(loaded, streams, stale=stale)
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -166,11 +168,14 @@ def check(
             for idleness in dict.fromkeys(d.grid.idleness for d in stream.detectors.values()):
                 if idleness:
                     console.print(f'stream "{stream.name}" is {idleness}', markup=False)
-            if stream.config.time is None:
-                console.print(
-                    f'stream "{stream.name}" has no time key: readings count as of their arrival, '
-                    "and what a broker delivers late or twice cannot be told from the rest"
-                )
+            for source in stream.config.sources:
+                if not source.has_time:
+                    console.print(
+                        f'stream "{stream.name}" has no time key for {source.topic}: readings '
+                        "count as of their arrival, and what a broker delivers late or twice "
+                        "cannot be told from the rest",
+                        markup=False,
+                    )
     if connect:
         _try_broker(loaded, streams)
         typer.echo(
@@ -192,7 +197,7 @@ def explain(
     del as_json  # one line of JSON is what a person reads here too
     data = _payload(payload)
     streams = open_streams(configuration.load(config))
-    mine = [stream for stream in streams if stream.pattern.match(topic)]
+    mine = [stream for stream in streams if stream.reads(topic)]
     accepted = False
     for stream in mine:
         lines, good = _explained(stream, Message(topic, data, time.time_ns(), retained=False))
@@ -200,7 +205,7 @@ def explain(
         for line in lines:
             typer.echo(json.dumps(line, ensure_ascii=False))
     if not mine:
-        patterns = ", ".join(stream.config.topic for stream in streams)
+        patterns = ", ".join(source.pattern.text for stream in streams for source in stream.sources)
         typer.echo(
             json.dumps({"stream": None, "rejected": f"no stream's topic matches: {patterns}"})
         )
@@ -262,7 +267,7 @@ def publish(
 
     loaded = configuration.load(config)
     chosen = _stream(loaded, stream)
-    if chosen.config.time is None:
+    if not chosen.config.has_time:
         typer.echo(
             f'stream "{stream}" has no time key: the stamps of the recording are not sent', err=True
         )
@@ -322,7 +327,7 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
     row: dict[str, Any] = {
         "stream": stream.name,
         "scored": bool(detectors),
-        "filter": stream.pattern.filter,
+        "filter": "\n".join(stream.filters),
         "models": [f"{detector.name} {detector.digest[:12]}" for detector in detectors],
         "sensors": list(stream.sensors.names),
         "max_assets": stream.config.max_assets,
@@ -343,11 +348,11 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
 
 
 def _try_broker(loaded: Config, streams: list[Stream]) -> None:
-    from monitor.daemon import link_settings
+    from monitor.daemon import filters_of, link_settings
     from monitor.link import Link
 
     settings = link_settings(loaded.mqtt, f"{loaded.mqtt.client_id}-check-{os.getpid()}")
-    link = Link(settings, filters=[stream.pattern.filter for stream in streams])
+    link = Link(settings, filters=filters_of(streams))
     link.start()
     try:
         if not link.wait_ready(10.0):

@@ -24,13 +24,12 @@ from monitor.config_schema import (
     Config,
     HttpConfig,
     MqttConfig,
-    SensorConfig,
     SeverityConfig,
     StateConfig,
-    StreamConfig,
     TlsConfig,
-    config_folder,
 )
+from monitor.config_stream import SensorConfig, StreamConfig
+from monitor.config_types import config_folder
 from monitor.errors import ConfigError
 
 __all__ = [

@@ -55,6 +55,7 @@ class Daemon:
         config: as read.
         streams: with their bundles loaded.
         on_alert: called in the scorer thread with every alert told.
+        stale: topic filters of earlier runs that the broker may have kept for us.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Daemon:
         config: Config,
         streams: Sequence[Stream],
         on_alert: Callable[[Alert], None] | None = None,
+        stale: Sequence[str] = (),
     ) -> None:
         self.streams = tuple(streams)
         self._root = f"{config.alerts.prefix}/{config.instance}"
@@ -69,8 +71,14 @@ class Daemon:
         self._on_alert = on_alert
         self.link = Link(
             replace(link_settings(config.mqtt), packet_size=_packet_size(self.streams)),
-            filters=list(dict.fromkeys(stream.pattern.filter for stream in self.streams)),
-            retained=[s.pattern.filter for s in self.streams if s.config.accept_retained],
+            filters=filters_of(self.streams),
+            stale=stale,
+            retained=[
+                name
+                for stream in self.streams
+                if stream.config.accept_retained
+                for name in stream.filters
+            ],
             status_topic=f"{self._root}/status",
             births=[(f"{self._root}/info", self._info(None), True)],
             watch_drops=True,
@@ -203,7 +211,7 @@ class Daemon:
         streams = (
             ()
             if topic.startswith(f"{self._root}/")
-            else tuple(stream for stream in self.streams if stream.pattern.match(topic))
+            else tuple(stream for stream in self.streams if stream.reads(topic))
         )
         if len(topic) <= LONGEST_CACHED:
             if len(self._routes) >= LARGEST_CACHE:
@@ -251,6 +259,11 @@ class Daemon:
                 "streams": [stream.name for stream in self.streams],
             }
         ).encode()
+
+
+def filters_of(streams: Sequence[Stream]) -> list[str]:
+    """All topic filters of some streams, each once."""
+    return list(dict.fromkeys(name for stream in streams for name in stream.filters))
 
 
 def _packet_size(streams: Sequence[Stream]) -> int:

@@ -34,6 +34,7 @@ class Link:
         status_topic: topic of the retained ``online`` (birth) and ``offline`` (will).
         births: further (topic, payload, retain) to publish after ``online`` on every connect.
         retained: the filters whose retained messages are wanted, once for a new subscription.
+        stale: filters to be rid of where the broker has kept our session.
         watch_drops: follow mosquitto's own count of the messages it dropped.
         inbox_cap: messages waiting for `receive` at which reading pauses.
         inbox_bytes: bytes of payload at which it pauses too.
@@ -56,6 +57,7 @@ class Link:
         status_topic: str | None = None,
         births: Sequence[tuple[str, bytes, bool]] = (),
         retained: Sequence[str] = (),
+        stale: Sequence[str] = (),
         watch_drops: bool = False,
         inbox_cap: int = 8192,
         inbox_bytes: int = 64 * 2**20,
@@ -70,7 +72,12 @@ class Link:
         self._settings = settings
         online = [(status_topic, b"online", True)] if status_topic else []
         self._duties = Duties(
-            tuple(filters), frozenset(retained), status_topic, (*online, *births), watch_drops
+            tuple(filters),
+            frozenset(retained),
+            status_topic,
+            (*online, *births),
+            watch_drops,
+            tuple(stale),
         )
         self._wake = Wake()
         self._inbox = Inbox(self._wake, self.counters, cap=inbox_cap, cap_bytes=inbox_bytes)

@@ -172,6 +172,11 @@ class Metrics(Collector):
             "Messages by what became of them; they sum to those received.",
             ["stream", "outcome"],
         )
+        lost = _counter(
+            "messages_lost",
+            "Messages never received, by the sequence numbers of payloads that have them.",
+            ["stream"],
+        )
         rejected = _counter(
             "readings_rejected", "Readings that were not accepted.", ["stream", "sensor", "reason"]
         )
@@ -184,13 +189,14 @@ class Metrics(Collector):
             received.add_metric([name], books.received)
             for outcome in MessageOutcome:
                 messages.add_metric([name, outcome.label], int(books.outcomes[outcome]))
+            lost.add_metric([name], books.lost)
             for column, sensor in enumerate(stream.sensors.names):
                 for reason in REASONS:
                     rejected.add_metric([name, sensor, reason], books.rejected[column, reason])
             scored.add_metric([name], books.scored)
             for reason in SKIPPED:
                 skipped.add_metric([name, reason], books.skipped[reason])
-        yield from (received, messages, rejected, scored, skipped)
+        yield from (received, messages, lost, rejected, scored, skipped)
 
     def _daemon(self) -> Iterator[Metric]:
         vitals = self._vitals

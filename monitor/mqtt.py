@@ -65,13 +65,17 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What to do on every connect: the topics to subscribe to and the messages to publish."""
+    """What to do on every connect: the topics to subscribe to and the messages to publish.
+
+    ``stale`` are filters of earlier runs, which a session that the broker kept may still have.
+    """
 
     filters: tuple[str, ...]
     retained: frozenset[str]
     status_topic: str | None
     births: tuple[tuple[str, bytes, bool], ...]
     watch_drops: bool
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +353,8 @@ class Session:
             retain=bool(getattr(grants, "RetainAvailable", 1)),
         )
         self.accepted_at = time.monotonic()
+        if self.resumed and self._duties.stale:
+            client.unsubscribe([*self._duties.stale])
         if self._duties.filters:
             client.subscribe(self._subscriptions())
         else:
@@ -365,7 +371,7 @@ class Session:
                 name,
                 SubscribeOptions(
                     qos=1,
-                    noLocal=True,
+                    noLocal=not name.startswith("$share/"),  # there MQTT forbids it
                     retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
                     if name in once
                     else SubscribeOptions.RETAIN_DO_NOT_SEND,

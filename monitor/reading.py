@@ -1,15 +1,16 @@
 """Messages → readings: who sent it, when it was measured, and what became of the rest."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from models.frame import SECOND, Bools, Codes, Floats, Ints
-from monitor.payloads.sample import Decoder, MalformedError, Sample
-from monitor.topics import TopicPattern, is_name
+from monitor.payloads.packed import PACKED, unpacked
+from monitor.payloads.sample import Decoder, MalformedError, TooLargeError
+from monitor.topics import AssetName, TopicPattern, is_name
 
 # A stamp further ahead of its arrival than this is a wrong clock.
 MAX_SKEW = 60 * SECOND
@@ -49,6 +50,8 @@ class MessageOutcome(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
+# Called with sensor index, reason and count of values that are no readings.
+Reject = Callable[[int, str, int], None]
 REASONS = ("not-a-number", "not-finite", "out-of-range", "missing", "late", "duplicate", "future")
 
 
@@ -71,12 +74,13 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class SensorMap:
-    """The stream's sensors: names, and how a value in a payload becomes a reading.
+    """The stream's sensors in a source: how a value in a payload becomes a reading.
 
     Args:
-        names, paths: one per sensor.
+        names, paths: one per sensor of the stream; the path of one the source lacks is empty.
         scale, offset, low, high: reading = value * scale + offset, rejected outside [low, high],
             each of shape (sensors,).
+        counter: whether the value only grows, and its rate per second counts, shape (sensors,).
     """
 
     names: tuple[str, ...]
@@ -85,13 +89,28 @@ class SensorMap:
     offset: Floats
     low: Floats
     high: Floats
+    counter: Bools
 
-    @classmethod
-    def plain(cls, names: Sequence[str]) -> "SensorMap":
-        """Sensors under their own names, as they are."""
-        one, wide = np.ones(len(names)), np.full(len(names), np.inf)
-        paths = tuple(f'"{name}"' for name in names)
-        return cls(tuple(names), paths, one, 0 * one, -wide, wide)
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The topics of one kind, and how their payloads are read.
+
+    Args:
+        pattern: of the topics.
+        asset: how the asset's name is made.
+        sensors: of the stream, as this source has them.
+        decode: the compiled payload format.
+        of_sensor: the same, for the sensors that the topic names, by the topic's word for them.
+        labels: names of the labels in the stream's order.
+    """
+
+    pattern: TopicPattern
+    asset: AssetName
+    sensors: SensorMap
+    decode: Decoder
+    of_sensor: Mapping[str, Decoder]
+    labels: tuple[str, ...]
 
 
 class AssetTable:
@@ -123,19 +142,57 @@ class AssetTable:
         return index
 
 
-@dataclass(slots=True)
-class _Sender:
-    """What is known of a topic.
+class Rates:
+    """Counters → rates per second: how much a counter grew since its newest earlier reading.
+
+    Readings are taken in order of arrival, so it does not matter how they come in batches. One that
+    arrives behind a newer one of its counter is late, whatever the stream's lateness, and the rate
+    then holds for the whole time between its neighbours. A first reading, and the first after a
+    counter has fallen, as after a restart, have no rate and are missing.
 
     Args:
-        asset, labels: as the topic names them.
-        sensor: index of the sensor the topic names; None where it names none, -1 if unknown.
+        counter: whether a sensor is a counter, shape (sources, sensors).
+    """
+
+    def __init__(self, counter: Bools) -> None:
+        self.counter = counter
+        self._last: dict[tuple[int, int], tuple[int, float]] = {}  # by asset and sensor
+
+    def take(self, of: tuple[int, int], time: int, value: float) -> float | str:
+        """The rate at a time, in 1/s, or the reason why there is none.
+
+        Args:
+            of: index of the asset and of the sensor.
+            time: nanoseconds since the epoch.
+            value: of the counter.
+        """
+        before = self._last.get(of)
+        if before is not None and time <= before[0]:
+            return "duplicate" if (time, value) == before else "late"
+        self._last[of] = time, value
+        if before is None or value < before[1]:
+            return "missing"
+        return (value - before[1]) / ((time - before[0]) / SECOND)
+
+
+@dataclass(slots=True)
+class _Sender:
+    """What is known of a topic, or of an asset that its payloads name.
+
+    Args:
+        source: index of the source that reads it.
+        decode: its payloads' format.
+        words: what the topic says at its placeholders.
+        asset: the asset's name; empty where there is none, or where each payload says it.
+        labels: as the topic names them.
         index: of the asset, -1 until its first good reading.
     """
 
+    source: int
+    decode: Decoder
+    words: Mapping[str, str]
     asset: str
     labels: tuple[tuple[str, str], ...]
-    sensor: int | None
     index: int = -1
 
 
@@ -143,40 +200,37 @@ class Reader:
     """Reads the messages of one stream.
 
     Args:
-        pattern: of the stream's topics.
-        decode: the compiled payload format.
-        sensors: of the stream.
+        sources: of the stream; of several that match a topic the first reads it.
         assets: the stream's table.
-        largest: bytes of the largest payload that is decoded.
+        largest: bytes of the largest payload that is decoded, packed or not.
         accept_retained: whether retained messages are readings.
-        timed: whether payloads carry the event time.
+
+    Attributes:
+        lost: messages that sequence numbers have shown to be missing.
     """
 
     def __init__(
-        self,
-        pattern: TopicPattern,
-        decode: Decoder,
-        sensors: SensorMap,
-        assets: AssetTable,
-        *,
-        largest: int,
-        accept_retained: bool,
-        timed: bool,
+        self, sources: Sequence[Source], assets: AssetTable, *, largest: int, accept_retained: bool
     ) -> None:
         self.assets = assets
-        self.sensors = sensors
-        self._pattern = pattern
-        self._decode = decode
+        self.lost = 0
+        self._sources = tuple(sources)
         self._largest = largest
         self._accept_retained = accept_retained
-        self._timed = timed
-        self._senders: dict[str, _Sender | None] = {}
-        self._sensor_index = {path: i for i, path in enumerate(sensors.paths)}
+        self._senders: dict[str | tuple[str, ...], _Sender] = {}
+        maps = [source.sensors for source in sources]
+        self._width = len(maps[0].names)
+        self._scale, self._offset, self._low, self._high = (
+            np.stack([getattr(one, name) for one in maps])
+            for name in ("scale", "offset", "low", "high")
+        )
+        counter = np.stack([one.counter for one in maps])
+        self._rates = Rates(counter) if counter.any() else None
 
     def read(
         self,
         messages: Sequence[Message],
-        reject: Callable[[int, str, int], None],
+        reject: Reject,
         explain: Callable[[str], None] | None = None,
     ) -> tuple[Readings, Codes]:
         """Decode messages whose topics match the stream's.
@@ -199,41 +253,46 @@ class Reader:
             if message.retained and not self._accept_retained:
                 outcome[index] = MessageOutcome.RETAINED
                 continue
-            if len(message.payload) > self._largest:
+            payload = message.payload
+            if len(payload) > self._largest:
                 outcome[index] = MessageOutcome.TOO_LARGE
                 continue
+            sender = self._senders.get(message.topic) or self._sender(message.topic)
             try:
-                samples = self._decode(message.payload)
+                if payload.startswith(PACKED):
+                    payload = unpacked(payload, self._largest)
+                samples = sender.decode(payload, message.topic)
             except Exception as error:
                 # Whatever a payload does to a format, the message is counted and the next one read.
-                outcome[index] = MessageOutcome.MALFORMED
+                outcome[index] = _refusal(error)
                 if explain:
                     known = isinstance(error, MalformedError)
                     why = error if known else f"could not be read ({type(error).__name__})"
                     explain(f"the payload {why}")
                 continue
-            sender = self._sender(message.topic)
-            if sender is None:
-                outcome[index] = MessageOutcome.NO_ASSET
-                continue
             for sample in samples:
-                senders.append(sender)
-                times.append(message.arrival if sample.time is None else sample.time)
-                rows.append(self._row(sender, sample, reject))
+                of = sender if not sample.asset else self._of_payload(message.topic, sample.asset)
+                self.lost += sample.lost
+                if not of.asset:
+                    outcome[index] = MessageOutcome.NO_ASSET
+                    continue
+                senders.append(of)
+                times.append(message.arrival - sample.ago if sample.time is None else sample.time)
+                rows.append(sample.values)
                 origins.append(index)
+                for sensor, reason in sample.rejected:
+                    reject(sensor, reason, 1)
         time, origin = np.array(times, np.int64), np.array(origins, np.int64)
-        values = np.array(rows, np.float64).reshape(len(rows), len(self.sensors.names))
-        future = np.zeros(len(rows), bool)
-        if self._timed:
-            arrival = np.array([message.arrival for message in messages], np.int64)
-            future = time > arrival[origin] + MAX_SKEW
-        values = self._good(values, future, reject)
-        empty = np.isnan(values).all(axis=1)
-        became = np.select(
-            [future, empty],
-            [np.uint8(MessageOutcome.FUTURE), np.uint8(MessageOutcome.NO_SENSOR)],
-            np.uint8(MessageOutcome.ACCEPTED),
-        )
+        values = np.array(rows, np.float64).reshape(len(rows), self._width)
+        arrival = np.array([message.arrival for message in messages], np.int64)
+        future = time > arrival[origin] + MAX_SKEW
+        source = np.array([sender.source for sender in senders], np.int64)
+        became = np.full(len(rows), MessageOutcome.NO_SENSOR, np.uint8)
+        if self._rates is not None:
+            self._rate(self._rates, senders, time, values, source, future, became, reject)
+        values = self._good(values, source, future, reject)
+        became[~np.isnan(values).all(axis=1)] = MessageOutcome.ACCEPTED
+        became[future] = MessageOutcome.FUTURE
         asset = np.array([sender.index for sender in senders], np.int64)
         for row in np.flatnonzero(asset < 0).tolist():
             sender = senders[row]
@@ -247,30 +306,40 @@ class Reader:
         kept = became == MessageOutcome.ACCEPTED
         return Readings(asset[kept], time[kept], values[kept], origin[kept]), outcome
 
-    def _row(
-        self, sender: _Sender, sample: Sample, reject: Callable[[int, str, int], None]
-    ) -> list[float]:
-        """The values of a sample at their sensors' places."""
-        if sender.sensor is None:
-            for sensor, reason in sample.rejected:
-                reject(sensor, reason, 1)
-            return sample.values
-        values = [math.nan] * len(self.sensors.names)
-        if sender.sensor >= 0:
-            for _, reason in sample.rejected:
-                reject(sender.sensor, reason, 1)
-            values[sender.sensor] = sample.values[0]
-        return values
+    def _rate(
+        self,
+        rates: Rates,
+        senders: Sequence[_Sender],
+        time: Ints,
+        values: Floats,
+        source: Ints,
+        future: Bools,
+        became: Codes,
+        reject: Reject,
+    ) -> None:
+        """Put rates in the place of counters; a good count makes an asset, though not a reading."""
+        counts = rates.counter[source] & ~np.isnan(values) & ~future[:, None]
+        for row, sensor in np.argwhere(counts).tolist():
+            sender, value = senders[row], float(values[row, sensor])
+            values[row, sensor] = math.nan
+            if self.assets.refusal(sender.asset, sender.labels) is not None:
+                continue
+            sender.index = self.assets.index(sender.asset, sender.labels)
+            found = rates.take((sender.index, sensor), int(time[row]), value)
+            if isinstance(found, str):
+                reject(sensor, found, 1)
+                became[row] = min(became[row], _OUTCOMES[found])
+            else:
+                values[row, sensor] = found
 
-    def _good(
-        self, values: Floats, future: Bools, reject: Callable[[int, str, int], None]
-    ) -> Floats:
+    def _good(self, values: Floats, source: Ints, future: Bools, reject: Reject) -> Floats:
         """The values as readings, NaN where they are none."""
+        of = source if len(self._sources) > 1 else 0
         with np.errstate(over="ignore"):
-            values = values * self.sensors.scale + self.sensors.offset
+            values = values * self._scale[of] + self._offset[of]
         ahead = ~np.isnan(values) & future[:, None]
         infinite = np.isinf(values) & ~ahead
-        outside = (values < self.sensors.low) | (values > self.sensors.high)
+        outside = (values < self._low[of]) | (values > self._high[of])
         outside &= ~ahead & ~infinite
         for refused, reason in (
             (ahead, "future"),
@@ -282,21 +351,54 @@ class Reader:
             values[refused] = math.nan
         return values
 
-    def _sender(self, topic: str) -> _Sender | None:
-        """Who sends on a topic; None where it names no asset."""
-        if topic in self._senders:
-            return self._senders[topic]
-        match = self._pattern.match(topic)
-        sender = None
-        if (
-            match is not None
-            and match.asset is not None
-            and all(is_name(text) for text in (match.asset, *dict(match.labels).values()))
-        ):
-            sensor = None if match.sensor is None else self._sensor_index.get(match.sensor, -1)
-            sender = _Sender(match.asset, match.labels, sensor)
-        if len(topic) <= LONGEST_CACHED:
+    def _sender(self, topic: str) -> _Sender:
+        """Who sends on a topic."""
+        for number, source in enumerate(self._sources):
+            match = source.pattern.match(topic)
+            if match is not None:
+                return self._remembered(topic, _topics_sender(number, source, match.words))
+        return self._remembered(topic, _Sender(0, self._sources[0].decode, {}, "", ()))
+
+    def _of_payload(self, topic: str, said: tuple[str, ...]) -> _Sender:
+        """Who sends on a topic, the payload saying who."""
+        known = self._senders.get((topic, *said))
+        if known is not None:
+            return known
+        via = self._sender(topic)
+        source = self._sources[via.source]
+        asset = source.asset.build(via.words, said)
+        sender = _named(via.source, source, via.decode, via.words, asset)
+        return self._remembered((topic, *said), sender)
+
+    def _remembered(self, key: str | tuple[str, ...], sender: _Sender) -> _Sender:
+        if sum(map(len, key)) <= LONGEST_CACHED:
             if len(self._senders) >= LARGEST_CACHE:
                 self._senders.clear()
-            self._senders[topic] = sender
+            self._senders[key] = sender
         return sender
+
+
+def _topics_sender(number: int, source: Source, words: Mapping[str, str]) -> _Sender:
+    decode = source.of_sensor.get(words.get("sensor", ""), source.decode)
+    asset = "" if source.asset.paths else source.asset.build(words, ())
+    return _named(number, source, decode, words, asset)
+
+
+def _named(
+    number: int, source: Source, decode: Decoder, words: Mapping[str, str], asset: str
+) -> _Sender:
+    labels = tuple((name, words[name]) for name in source.labels if name in words)
+    good = all(is_name(text) for text in (asset, *dict(labels).values()))
+    return _Sender(number, decode, words, asset if good else "", labels)
+
+
+def _refusal(error: Exception) -> MessageOutcome:
+    too_large = isinstance(error, TooLargeError)
+    return MessageOutcome.TOO_LARGE if too_large else MessageOutcome.MALFORMED
+
+
+_OUTCOMES = {
+    "missing": MessageOutcome.NO_SENSOR,
+    "late": MessageOutcome.LATE,
+    "duplicate": MessageOutcome.DUPLICATE,
+}

@@ -10,12 +10,13 @@ import numpy as np
 from models import bundle
 from models.detector import Detector
 from models.frame import SECOND, Ints
+from monitor import sources
 from monitor.alert import Alert, AlertRules
 from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
-from monitor.payloads import FORMATS
 from monitor.pipeline import Outcome, Pipeline
-from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings, SensorMap
+from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings
+from monitor.topics import covers
 
 # Ticks that a stream may keep open for stragglers: each costs every asset a frame's memory.
 MOST_OPEN_TICKS = 10_000
@@ -28,6 +29,7 @@ class Books:
     Args:
         received: messages.
         outcomes: messages by MessageOutcome.
+        lost: messages never received, as sequence numbers in payloads show.
         rejected: readings by (sensor index, reason).
         scored: windows.
         skipped: windows by reason.
@@ -36,6 +38,7 @@ class Books:
 
     received: int = 0
     outcomes: Ints = field(default_factory=lambda: np.zeros(len(MessageOutcome), np.int64))
+    lost: int = 0
     rejected: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
     scored: int = 0
     skipped: Counter[str] = field(default_factory=Counter[str])
@@ -54,9 +57,9 @@ class Stream:
     ) -> None:
         self.config = config
         self.name = config.name
-        self.pattern = config.pattern
         self.detectors = detectors
-        self.sensors = _sensor_map(config, detectors)
+        self.sources = sources.compiled(config, _sensor_names(config, detectors))
+        self.sensors = sources.merged(self.sources)
         self.books = Books()
         self.assets = AssetTable(config.max_assets)
         self._rules = AlertRules(
@@ -66,21 +69,26 @@ class Stream:
             expire=round(alerts.expire * SECOND),
             alert_uncalibrated=alerts.alert_uncalibrated,
         )
-        try:
-            decode = FORMATS[config.payload](self.sensors.paths, config.time)
-        except ValueError as error:
-            raise ConfigError(f'stream "{self.name}": the path {error}') from None
         self.reader = Reader(
-            self.pattern,
-            decode,
-            self.sensors,
+            self.sources,
             self.assets,
             largest=int(config.max_payload),
             accept_retained=config.accept_retained,
-            timed=config.time is not None,
         )
         _check_lateness(config, detectors)
         self.pipeline = self.fresh_pipeline(self.assets)
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The topic filters to subscribe to; of two that match a topic, a broker may send both."""
+        known = dict.fromkeys(source.pattern.filter for source in self.sources)
+        return tuple(
+            one for one in known if not any(covers(other, one) for other in known if other != one)
+        )
+
+    def reads(self, topic: str) -> bool:
+        """Whether a message on a topic is one of the stream's."""
+        return any(source.pattern.match(topic) for source in self.sources)
 
     def fresh_pipeline(self, assets: AssetTable) -> Pipeline:
         """A pipeline that has seen nothing yet."""
@@ -108,6 +116,7 @@ class Stream:
     def _enter(self, received: int, outcome: np.ndarray, result: Outcome) -> None:
         books = self.books
         books.received += received
+        books.lost = self.reader.lost
         books.outcomes += np.bincount(outcome, minlength=len(MessageOutcome))
         for reason, counts in (("late", result.late), ("duplicate", result.duplicate)):
             for sensor in np.flatnonzero(counts).tolist():
@@ -184,9 +193,14 @@ def _per_asset(model: Path) -> list[tuple[str, Path]]:
 
 
 def _with_units(config: StreamConfig, detector: Detector) -> Detector:
+    given = {
+        name: sensor.unit
+        for source in reversed(config.sources)
+        for name, sensor in source.sensors.items()
+        if sensor.unit
+    }
     units = tuple(
-        (config.sensors[name].unit if name in config.sensors else "") or unit
-        for name, unit in zip(detector.sensors, detector.units, strict=True)
+        given.get(name, unit) for name, unit in zip(detector.sensors, detector.units, strict=True)
     )
     return replace(detector, units=units)
 
@@ -201,39 +215,27 @@ def _check_lateness(config: StreamConfig, detectors: dict[str | None, Detector])
             )
 
 
-def _sensor_map(config: StreamConfig, detectors: dict[str | None, Detector]) -> SensorMap:
+def _sensor_names(config: StreamConfig, detectors: dict[str | None, Detector]) -> tuple[str, ...]:
     place = f'stream "{config.name}"'
+    mapped = list(dict.fromkeys(name for source in config.sources for name in source.sensors))
     if not detectors:
-        if not config.sensors:
+        if not mapped:
             raise ConfigError(
                 f"{place}: has neither a model nor [stream.sensors]; wanted one of them, to know "
                 "what to read"
             )
-        names = tuple(config.sensors)
-    else:
-        first = next(iter(detectors.values()))
-        names = first.sensors
-        for asset, detector in detectors.items():
-            if detector.sensors != names:
-                raise ConfigError(
-                    f"{place}: the bundle of {asset} has the sensors "
-                    f"{', '.join(detector.sensors)}; wanted those of the others, {', '.join(names)}"
-                )
-    # Where a topic names the sensor, its path is that level of the topic.
-    own = {name: name if config.payload == "number" else f'"{name}"' for name in names}
-    if not config.sensors:
-        return replace(SensorMap.plain(names), paths=tuple(own.values()))
-    if missing := [name for name in names if name not in config.sensors]:
+        return tuple(mapped)
+    first = next(iter(detectors.values()))
+    for asset, detector in detectors.items():
+        if detector.sensors != first.sensors:
+            raise ConfigError(
+                f"{place}: the bundle of {asset} has the sensors {', '.join(detector.sensors)}; "
+                f"wanted those of the others, {', '.join(first.sensors)}"
+            )
+    missing = [name for name in first.sensors if name not in mapped]
+    if missing and all(source.sensors for source in config.sources):
         raise ConfigError(
             f"{place} . sensors: does not map {', '.join(missing)}, which its bundle was trained "
-            f"on; found {', '.join(config.sensors)}"
+            f"on; found {', '.join(mapped)}"
         )
-    chosen = [config.sensors[name] for name in names]
-    return SensorMap(
-        names,
-        tuple(config.sensors[name].path or own[name] for name in names),
-        np.array([sensor.scale for sensor in chosen]),
-        np.array([sensor.offset for sensor in chosen]),
-        np.array([-np.inf if sensor.min is None else sensor.min for sensor in chosen]),
-        np.array([np.inf if sensor.max is None else sensor.max for sensor in chosen]),
-    )
+    return first.sensors

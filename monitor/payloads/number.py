@@ -1,25 +1,37 @@
-"""A bare number, for topics that name the sensor."""
+"""A bare number, or a word that means one, for topics that name the sensor."""
 
 import math
-import re
-from collections.abc import Sequence
 
-from monitor.payloads.sample import Decoder, MalformedError, Sample
-
-# float() alone would also take 1_000, other scripts' digits and words.
-_NUMBER = re.compile(rb"\s*[-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]?\d{1,4})?\s*")
+from monitor.payloads.document import blank, take
+from monitor.payloads.sample import Decoder, Field, Layout, MalformedError, Sample
+from monitor.payloads.value import LONGEST_WORD, NO_VALUE, NUMBER
 
 
-def decoder(paths: Sequence[str], time: str | None) -> Decoder:
-    """Decode one number; such a payload has no paths and no time."""
-    del paths, time
-    return _decode
+def decoder(layout: Layout) -> Decoder:
+    """Compile a decoder; such a payload has no paths and no time."""
+    field, nothing = _only(layout), [math.nan] * layout.width
+
+    def decode(payload: bytes, topic: str) -> list[Sample]:
+        del topic
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            raise MalformedError("is no number") from None
+        if not NUMBER.fullmatch(text):
+            word = text.strip() if len(text) <= LONGEST_WORD else "?"
+            if word.lower() not in NO_VALUE and (field is None or word not in field.values):
+                raise MalformedError("is no number")
+        if field is None:
+            return [blank(layout)]
+        values = nothing.copy()
+        return [Sample(values, None, take(text, field, values))]
+
+    return decode
 
 
-def _decode(payload: bytes) -> list[Sample]:
-    if not _NUMBER.fullmatch(payload):
-        raise MalformedError("is no number")
-    value = float(payload)
-    if math.isinf(value):
-        return [Sample(None, [math.nan], ((0, "not-finite"),))]
-    return [Sample(None, [value])]
+def _only(layout: Layout) -> Field | None:
+    """The sensor that the topic names, whose numbers are texts here."""
+    if not layout.fields:
+        return None
+    (field,) = layout.fields
+    return Field(field.column, field.path, True, field.values)

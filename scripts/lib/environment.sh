@@ -44,7 +44,7 @@ fill_venv() {
     demo) set -- demo -e '.[demo]' ;;
     # torch==2.13.0 is a download of gigabytes with CUDA, or of 190 MB without:
     # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu makes pip take the latter.
-    dev) set -- dev -e '.[train,demo,parquet]' --group dev ;;
+    dev) set -- dev -e '.[train,demo,parquet,sparkplug,zstd]' --group dev ;;
     esac
     echo "Installing into .venv (a few minutes the first time) ..." >&2
     rm -f .venv/installed

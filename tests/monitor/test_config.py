@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config import Config, load
-from monitor.config_schema import duration
+from monitor.config_types import duration
 from monitor.errors import ConfigError
+from monitor.payloads import FORMATS, PRESETS
 
 STREAM = """
 [[stream]]
@@ -222,11 +223,60 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         STREAM + '[stream.sensors]\na = ""',
         ["sensors . a . path", "at least 1"],
     ),
-    "payload": (STREAM + 'payload = "csv"', ['payload = "csv"', "'json' or 'number'"]),
+    "payload": (
+        STREAM + 'payload = "cvs"',
+        ['stream "pumps" . payload = "cvs"', "json, number", "tasmota", "did you mean csv?"],
+    ),
     "number without sensor": (STREAM + 'payload = "number"', ['stream "pumps": ', "{sensor}"]),
     "json with sensor": (
         STREAM.replace("{line}", "{sensor}"),
         ['payload = "json"', 'wanted payload = "number"'],
+    ),
+    "asset form": (STREAM + 'asset = "{line"', ['asset = "{line"', 'such as "{line}-{asset}"']),
+    "asset in a number": (
+        '[[stream]]\nname = "x"\ntopic = "a/{sensor}"\npayload = "number"\nasset = "id"',
+        ["carries no id for the asset"],
+    ),
+    "one of sensor and value": (
+        STREAM + 'sensor = "n"',
+        ["one of sensor and value", "wanted both"],
+    ),
+    "time of senml": (
+        STREAM + 'payload = "senml"\ntime = "t"',
+        ["say their time themselves", 'time = "arrival"'],
+    ),
+    "sparkplug topic": (
+        STREAM + 'payload = "sparkplug"',
+        ["all messages of a node", "spBv1.0/{group}/{_}/{node}/{device#}"],
+    ),
+    "senml with sensor": (
+        STREAM.replace("{line}", "{sensor}") + 'payload = "senml"',
+        ["name their sensors", "without {sensor}"],
+    ),
+    "columns of json": (STREAM + 'columns = ["a"]', ['columns and payload = "json"', "for csv"]),
+    "columns twice": (STREAM + 'payload = "csv"\ncolumns = ["a", "a"]', ["names 'a' twice"]),
+    "delimiter": (STREAM + 'payload = "csv"\ndelimiter = ";;"', ["delimiter", "at most 1"]),
+    "timezone": (STREAM + 'timezone = "CEST+1"', ['timezone = "CEST+1"', '"Europe/Berlin"']),
+    "time unit": (STREAM + 'time_unit = "min"', ['time_unit = "min"', "'s', 'ms', 'us' or 'ns'"]),
+    "shared": (
+        STREAM.replace("plant", "$share/g/plant"),
+        ['stream "pumps" . topic', "each window needs every message", "allow_shared = true"],
+    ),
+    "source without topic": (
+        STREAM + '[[stream.source]]\npayload = "number"',
+        ['stream "pumps" . source . 0 . topic', "is missing"],
+    ),
+    "sources with other labels": (
+        STREAM + '[[stream.source]]\ntopic = "b/{asset}"',
+        ["labels line in plant/", "(none) in b/{asset}", "{_}"],
+    ),
+    "key of a source": (
+        STREAM + '[[stream.source]]\ntopic = "{line}/{asset}"\npayloud = "json"',
+        ['stream "pumps" . source . 0', "did you mean payload?"],
+    ),
+    "own prefix": (
+        STREAM.replace("plant/{line}/{asset}/telemetry", "{line}/{_}/{asset}"),
+        ['stream "pumps" . topic', "what we publish on sensor-monitor/+/status"],
     ),
     "number with time": (
         STREAM.replace("{line}", "{sensor}") + 'payload = "number"\ntime = "t"',
@@ -551,3 +601,41 @@ def test_nothing_changes_after_it_is_read(read: Load) -> None:
     config = read(STREAM)
     with pytest.raises(ValueError, match="frozen"):
         config.mqtt.port = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+PRESET_TOPICS = {
+    "zigbee2mqtt": "zigbee2mqtt/+",
+    "tasmota": "tele/+/SENSOR",
+    "shelly": "shellies/+/#",
+    "shelly2": "+/events/rpc",
+    "esphome": "+/sensor/+/state",
+    "homeassistant": "homeassistant/+/+/state",
+    "sparkplug": "spBv1.0/+/+/+/#",
+}
+
+
+@pytest.mark.parametrize("name", PRESET_TOPICS)
+def test_a_preset_stands_for_topic_and_payload_and_gives_way_to_what_is_said(
+    read: Load, name: str
+) -> None:
+    (stream,) = read(f'[[stream]]\nname = "a"\npayload = "{name}"').stream
+    assert stream.pattern.filter == PRESET_TOPICS[name]
+    assert stream.payload in FORMATS
+    last = "/{_}/{node}/{device#}" if name == "sparkplug" else "/{asset}/{sensor}"
+    own = f'[[stream]]\nname = "a"\npayload = "{name}"\ntopic = "spBv1.0/g{last}"\n'
+    (stream,) = read(own + ('value = "v"' if stream.payload == "json" else "")).stream
+    assert stream.topic == f"spBv1.0/g{last}"
+
+
+def test_every_preset_is_shown() -> None:
+    assert PRESET_TOPICS.keys() == PRESETS.keys()
+
+
+def test_a_stream_of_sources_alone_has_the_first_as_its_own(read: Load) -> None:
+    source = '[[stream.source]]\ntopic = "{}/{{asset}}"\ntime = "t"\nsensors = {{ x = "{}" }}\n'
+    (stream,) = read(
+        '[[stream]]\nname = "a"\n' + source.format("a", "b") + source.format("c", "d")
+    ).stream
+    assert [one.topic for one in stream.sources] == ["a/{asset}", "c/{asset}"]
+    assert [one.sensors["x"].path for one in stream.sources] == ["b", "d"]
+    assert stream.time == "t"

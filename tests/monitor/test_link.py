@@ -171,6 +171,39 @@ def test_a_message_left_in_the_inbox_at_the_stop_comes_to_the_next_process(
     assert receive(link, 3) == numbered(3, start=1)
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_topic_of_an_earlier_run_is_left_though_the_session_is_kept(
+    mosquitto: Mosquitto, outsider: Outsider, make_link: MakeLink, protocol: str
+) -> None:
+    old = make_link(mosquitto.port, "old/#", "in/#", protocol=protocol)
+    assert old.wait_ready(5)
+    old.stop()
+    kept = make_link(mosquitto.port, "in/#", protocol=protocol)
+    assert kept.wait_ready(5)
+    outsider.publish("old/a", b"still")
+    assert receive(kept, 1) == [b"still"]
+    kept.stop()
+
+    link = make_link(mosquitto.port, "in/#", protocol=protocol, stale=["old/#"])
+    assert link.wait_ready(5)
+    outsider.publish("old/a", b"no more")
+    outsider.publish("in/a", b"in")
+    assert receive(link, 1) == [b"in"]
+
+
+def test_a_shared_subscription_is_one_that_the_broker_grants(
+    mosquitto: Mosquitto, outsider: Outsider, make_link: MakeLink
+) -> None:
+    link = make_link(mosquitto.port, "$share/group/in/#", "own/#")
+    assert link.wait_ready(5)
+    assert link._session
+    asked = link._session._subscriptions()
+    # MQTT 5, 3.8.3.1: no-local on a shared subscription is an error; mosquitto 2.0 lets it pass.
+    assert [getattr(options, "noLocal", None) for _, options in asked] == [False, True]
+    outsider.publish("in/a", *numbered(3))
+    assert receive(link, 3) == numbered(3)
+
+
 def test_retained_messages_are_not_sent_on_subscribing(
     mosquitto: Mosquitto, outsider: Outsider, make_link: MakeLink
 ) -> None:

@@ -126,6 +126,7 @@ def test_counters_with_closed_labels_exist_at_zero() -> None:
     closed = {
         "messages_received_total": {("pumps",)},
         "messages_total": {("pumps", one) for one in OUTCOMES},
+        "messages_lost_total": {("pumps",)},
         "readings_rejected_total": {("pumps", x, one) for x in ("x", "y") for one in REASONS},
         "windows_scored_total": {("pumps",)},
         "windows_skipped_total": {("pumps", one) for one in SKIPPED},

@@ -292,14 +292,14 @@ def test_a_malformed_message_is_explained_without_its_payload(payload: bytes, wo
 
 def test_whatever_a_format_raises_the_next_message_is_read() -> None:
     of = stream(detector())
-    good = of.reader._decode
+    (source,) = of.reader._sources
 
-    def fragile(payload: bytes) -> Any:
+    def fragile(payload: bytes, topic: str) -> Any:
         if payload == b"bomb":
             raise KeyError(payload)
-        return good(payload)
+        return source.decode(payload, topic)
 
-    of.reader._decode = fragile
+    of.reader._sources = (replace(source, decode=fragile),)
     said: list[str] = []
     sent = [replace(message(0), payload=b"bomb"), message(0, 1.0)]
     found, outcome = of.reader.read(sent, lambda sensor, reason, count: None, said.append)

@@ -3,7 +3,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from monitor.topics import MAX_NAME_BYTES, TopicMatch, TopicPattern, is_name
+from monitor.topics import (
+    MAX_NAME_BYTES,
+    AssetName,
+    TopicMatch,
+    TopicPattern,
+    covers,
+    is_name,
+    overlap,
+)
 from tests.monitor.machines import many
 
 PLACES = ("asset", "sensor", "line", "_")
@@ -15,7 +23,8 @@ literals = st.text(st.sampled_from("ab$ é-"), max_size=3)
 def patterns(draw: st.DrawFn) -> TopicPattern:
     places = draw(st.lists(st.sampled_from(PLACES), max_size=3, unique=True))
     levels = [f"{{{name}}}" for name in places] + draw(st.lists(literals, min_size=1, max_size=3))
-    text = "/".join(draw(st.permutations(levels)))
+    levels = draw(st.permutations(levels)) + draw(st.sampled_from([[], ["{rest#}"]]))
+    text = "/".join(levels)
     assume(text and not text.startswith("$share/"))
     return TopicPattern.parse(text)
 
@@ -24,7 +33,12 @@ def patterns(draw: st.DrawFn) -> TopicPattern:
     ("text", "why"),
     [
         ("", "is empty"),
-        ("$share/group/plant/{asset}", "is a shared subscription"),
+        ("$share/group/plant/{asset}", "is a shared subscription.*allow_shared = true"),
+        ("plant/{sensor#}/{asset}", r"has the level \{sensor#\}; wanted it at the end"),
+        (
+            "plant/{asset#}",
+            r"\{asset#\}; wanted it at the end, and not for the asset",
+        ),
         ("plant/+/{asset}", r"has the wildcard '\+'"),
         ("plant/{asset}/#", "has the wildcard '#'"),
         ("plant/a+b/{asset}", r"has the wildcard 'a\+b'"),
@@ -57,6 +71,8 @@ def test_a_pattern_that_is_no_single_filter_is_refused(text: str, why: str) -> N
         ("/plant//{asset}/", "/plant//+/"),
         ("Werk 3/Öfen/{asset}", "Werk 3/Öfen/+"),
         ("$SYS/{asset}", "$SYS/+"),
+        ("shellies/{asset}/{sensor#}", "shellies/+/#"),
+        ("{_#}", "#"),
         ("x" * 65535, "x" * 65535),
     ],
     ids=lambda text: repr(text[:30]),
@@ -77,6 +93,11 @@ def test_a_placeholder_is_one_level_of_the_filter(text: str, topic_filter: str) 
         ("a/{asset}/{sensor}", "a/p1/x", TopicMatch("p1", "x", ())),
         ("{z}/{asset}/{b}", "1/p1/2", TopicMatch("p1", None, (("z", "1"), ("b", "2")))),
         ("{_}/{asset}/{_}", "1/p1/2", TopicMatch("p1", None, ())),
+        ("a/{asset}/{sensor#}", "a/p1/x/y", TopicMatch("p1", "x/y", ())),
+        ("a/{asset}/{sensor#}", "a/p1", TopicMatch("p1", "", ())),
+        ("a/{asset}/{sensor#}", "a", None),
+        ("a/{asset}/{z#}", "a/p1/x", TopicMatch("p1", None, (("z", "x"),))),
+        ("a/{asset}/{z#}", "a/p1", TopicMatch("p1", None, ())),
         ("a//{asset}", "a//p1", TopicMatch("p1", None, ())),
         ("a/{asset}", "a/Pümpe 1", TopicMatch("Pümpe 1", None, ())),
         ("a/{asset}", "a/p\0", TopicMatch("p\0", None, ())),
@@ -98,11 +119,12 @@ def test_a_topic_names_what_stands_at_the_placeholders(
 @given(patterns(), st.data())
 def test_match_is_the_inverse_of_build(pattern: TopicPattern, data: st.DataObject) -> None:
     values = {name: data.draw(names) for name in PLACES}
+    values["rest"] = "/".join(data.draw(st.lists(names, min_size=1, max_size=3)))
     assume(pattern.names[0] is None or not values[pattern.names[0]].startswith("$"))
     match = pattern.match(pattern.build(values))
     asset = values["asset"] if pattern.has_asset else None
     sensor = values["sensor"] if pattern.has_sensor else None
-    labels = (("line", values["line"]),) if "line" in pattern.names else ()
+    labels = tuple((name, values[name]) for name in ("line", "rest") if name in pattern.names)
     assert match == TopicMatch(asset, sensor, labels)
 
 
@@ -156,3 +178,103 @@ def test_a_topic_is_built_of_plain_names_only(values: dict[str, str], why: str) 
 )
 def test_a_name_is_one_short_printable_level(text: str, good: bool) -> None:
     assert is_name(text) == good
+
+
+def test_a_shared_subscription_is_read_where_it_is_allowed() -> None:
+    pattern = TopicPattern.parse("$share/group/plant/{asset}", allow_shared=True)
+    assert pattern.filter == "$share/group/plant/+"
+    assert pattern.match("plant/p1") == TopicMatch("p1", None, ())
+    for text in ("$share/group/", "$share//plant/{asset}", "$share/+/plant/{asset}"):
+        with pytest.raises(ValueError, match="is a shared subscription"):
+            TopicPattern.parse(text, allow_shared=True)
+
+
+filters = st.lists(st.sampled_from(["a", "b", "", "+", "$x"]), min_size=1, max_size=4).flatmap(
+    lambda levels: st.sampled_from(["/".join(levels), "/".join([*levels, "#"]), "#"])
+)
+
+
+@many
+@given(filters.filter(bool), filters.filter(bool), st.data())
+def test_two_filters_overlap_where_a_topic_matches_both(
+    one: str, other: str, data: st.DataObject
+) -> None:
+    topic = "/".join(data.draw(st.lists(st.sampled_from(["a", "b", "", "$x"]), min_size=1)))
+    assume(topic)
+    if topic_matches_sub(one, topic) and topic_matches_sub(other, topic):
+        assert overlap(one, other)
+    assert overlap(one, other) == overlap(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("a/+", "a/b", True),
+        ("a/+/c", "+/b/c", True),
+        ("a/#", "a", True),
+        ("#", "a/b/c", True),
+        ("a/+", "a/b/c", False),
+        ("a/+/c", "a/b/d", False),
+        ("a/b/#", "a", False),
+        ("#", "$SYS/a", False),
+    ],
+)
+def test_filters_without_a_topic_in_common_do_not_overlap(one: str, other: str, both: bool) -> None:
+    assert overlap(one, other) == overlap(other, one) == both
+
+
+@pytest.mark.parametrize(
+    ("form", "topic", "payload", "name"),
+    [
+        ("{line}-{asset}", {"line": "a", "asset": "p"}, (), "a-p"),
+        ("{node}-{device}", {"node": "n", "device": ""}, (), "n"),
+        ("pump {asset}!", {"asset": "p"}, (), "pump p!"),
+        ("{asset}.{id}.{dev.id}", {"asset": "p"}, ("1", "2"), "p.1.2"),
+        ("dev.id", {}, ("7",), "7"),
+        ("{id}-{asset}", {"asset": "p"}, ("",), ""),
+        ("-{asset}-", {}, (), ""),
+    ],
+)
+def test_an_assets_name_is_built_of_its_parts(
+    form: str, topic: dict[str, str], payload: tuple[str, ...], name: str
+) -> None:
+    placeholders = ("line", "asset", "node", "device", "_", None)
+    assert AssetName.parse(form, placeholders).build(topic, payload) == name
+
+
+@pytest.mark.parametrize("form", ["{", "}", "a}b", "{a", "a{b}c}", "{{a}}", "x}{a}{"])
+def test_a_name_with_a_brace_too_many_is_refused(form: str) -> None:
+    with pytest.raises(ValueError, match="wanted a form"):
+        AssetName.parse(form, ())
+
+
+@many
+@given(filters.filter(bool), filters.filter(bool), st.data())
+def test_a_filter_covers_another_whose_topics_it_matches(
+    one: str, other: str, data: st.DataObject
+) -> None:
+    words = st.sampled_from(["a", "b", "", "$x", "c"])
+    topic = "/".join(data.draw(st.lists(words, min_size=1, max_size=4)))
+    assume(topic and topic_matches_sub(other, topic))
+    if covers(one, other):
+        assert topic_matches_sub(one, topic)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "all_of_it"),
+    [
+        ("a/+", "a/b", True),
+        ("a/b", "a/+", False),
+        ("a/#", "a", True),
+        ("a/#", "a/+/#", True),
+        ("a/+/#", "a/#", False),
+        ("+/+", "a", False),
+        ("a/+", "a/#", False),
+        ("#", "$SYS/a", False),
+        ("a/b", "a/b", True),
+    ],
+)
+def test_a_filter_that_brings_all_of_another_covers_it(
+    one: str, other: str, all_of_it: bool
+) -> None:
+    assert covers(one, other) == all_of_it
