@@ -21,7 +21,7 @@ from models.experiments.reconstruction import (
 from models.experiments.training import fit, rebuilt, shortened, told
 from models.families.dense import corrupted
 
-CLEANER = Wanted(least=1, source="nearer to the clean image than the noisy one")
+CLEANER = Wanted(least=3, source="three times nearer to the clean image than the noisy one")
 DIFFERENCE = Wanted(0, 0, 0, source="no noise after training")
 RECIPE = Recipe("sgd", 1.0, 32, 10)
 SHOWN = """
