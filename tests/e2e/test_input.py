@@ -159,24 +159,3 @@ def test_topics_that_are_not_utf_8_disturb_nobody(
 
     machine.play(plant.of("p1")[:1])
     assert daemon.outcomes(1) == {"accepted": 1}
-
-
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_what_the_daemon_says_itself_is_nobodys_reading(
-    protocol: str,
-    plant: Plant,
-    broker: Mosquitto,
-    outside: tuple[Machine, Listener],
-    start: Callable[..., Daemon],
-) -> None:
-    machine, listener = outside
-    everything = plant.stream.replace(
-        "plant/{asset}/telemetry", "{root}/{where}/{_}/{asset}/{what}"
-    )
-    daemon = start(broker.port, stream=everything, mqtt=f'protocol = "{protocol}"').await_ready()
-
-    for topic, payload in plant.of("p1")[:40]:
-        machine.play([(f"a/b/c/{topic.split('/')[1]}/telemetry", payload)])
-
-    listener.wait_for(lambda _: listener.state("p1").get("state") == "normal")
-    assert daemon.outcomes(40) == {"accepted": 40}

@@ -81,7 +81,10 @@ unit = { heat = "°C" }
         ("", "bundle: Field required"),
         ("bundle = []", "bundle: List should have at least 1 item"),
         ('[[bundle]]\nout = "b"', r"bundle.0.data: Field required"),
-        ('[[bundle]]\nout = "b"\ndata = ["d"]\nwindw = 3', r"bundle.0.windw: Extra inputs"),
+        (
+            '[[bundle]]\nout = "b"\ndata = ["d"]\nwindw = 3',
+            r"bundle.0.windw: no such key; did you mean window",
+        ),
         ('[fit]\nwindow = "8"\n[[bundle]]\nout = "b"\ndata = ["d"]', "fit.window: .* found '8'"),
         (2 * '[[bundle]]\nout = "b"\ndata = ["d"]\n', "bundle: two of them have the out .*/b"),
     ],
