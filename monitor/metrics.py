@@ -16,8 +16,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from models.frame import NEVER, SECOND, Floats
+from monitor.board import State
 from monitor.mailboxes import LinkCounters
-from monitor.pipeline import State
 from monitor.reading import REASONS, MessageOutcome
 from monitor.stream import Stream
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from models.frame import NEVER, SECOND, Coverage, grown
 from models.recording import iso
-from monitor.alert import UNSCORED, significant
-from monitor.pipeline import State
+from monitor.alert import significant
+from monitor.board import State
+from monitor.lives import UNSCORED
 from monitor.stream import Stream
 
 INTERVAL = 10 * SECOND  # a score that moves on is published no more often

@@ -14,9 +14,11 @@ from models.adaptation import Adaptation, Start
 from models.decision import Decision, Rule
 from models.detector import Detector
 from models.frame import FOREVER, NEVER, SECOND, Coverage, grown
+from monitor import board as board_module
 from monitor import pipeline as module
 from monitor.alert import Alert, AlertRules
-from monitor.pipeline import Board, Outcome, Pipeline, State
+from monitor.board import Board, State
+from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import MessageOutcome, Readings
 from tests.monitor.machines import (
     EVERY_SCORE,
@@ -477,7 +479,7 @@ def test_whoever_reads_along_finds_a_row_for_every_state(monkeypatch: pytest.Mon
         seen_rows.append((len(board.state), min(lengths)))
         return grown(array, rows, fill)
 
-    monkeypatch.setattr(module, "grown", watched)
+    monkeypatch.setattr(board_module, "grown", watched)
     board.ensure(1)
     board.ensure(17)
     assert len(seen_rows) == 2 * len(fields(Board))
