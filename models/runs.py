@@ -10,10 +10,14 @@ class Runs:
 
     Args:
         sensors: how many each asset has (m).
+
+    Attributes:
+        value: the one of the newest cell that counted, NaN without one, shape (assets, sensors).
     """
 
     def __init__(self, sensors: int) -> None:
-        self._value = np.empty((0, sensors))
+        self.value = np.empty((0, sensors))
+        self._sensors = sensors
         self._count = np.empty((0, sensors), np.int64)
         self._since = np.empty((0, sensors), np.int64)
 
@@ -38,10 +42,10 @@ class Runs:
         starts = starts_of(asset)
         first = np.repeat(starts, np.diff(np.append(starts, len(asset))))[:, None]
         index: Ints = np.arange(len(asset))[:, None]
-        column: Ints = np.arange(values.shape[1])
+        column = np.arange(self._sensors)
         last = np.maximum.accumulate(np.where(counted, index, -1), axis=0)
         before = np.concatenate((np.full((1, len(column)), -1), last[:-1]))
-        previous = np.where(before >= first, values[before, column], self._value[asset])
+        previous = np.where(before >= first, values[before, column], self.value[asset])
         begins = counted & (values != previous)
         start = np.maximum.accumulate(np.where(begins, index, -1), axis=0)
         carried = start < first  # a run from the step before
@@ -53,13 +57,13 @@ class Runs:
         ends = np.append(starts[1:], len(asset)) - 1
         at, newest = asset[ends], last[ends]
         seen = newest >= starts[:, None]
-        self._value[at] = np.where(seen, values[newest, column], self._value[at])
+        self.value[at] = np.where(seen, values[newest, column], self.value[at])
         self._count[at], self._since[at] = count[ends], since[ends]
         return count, since
 
     def _ensure(self, assets: int) -> None:
-        if assets > len(self._value):
-            rows = max(assets, 2 * len(self._value), 16)
-            self._value = grown(self._value, rows, np.nan)
+        if assets > len(self.value):
+            rows = max(assets, 2 * len(self.value), 16)
+            self.value = grown(self.value, rows, np.nan)
             self._count = grown(self._count, rows, 0)
             self._since = grown(self._since, rows, NEVER)

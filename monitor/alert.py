@@ -14,6 +14,7 @@ MOST_SENSORS = 10
 
 NOT_SCORED = "not scored: "
 
+KINDS = ("anomaly", "no-data", "stuck", "out-of-range")
 Severity = Literal["warning", "critical"]
 Step = Literal["opened", "updated", "resolved"]
 
@@ -40,43 +41,58 @@ class AlertRules:
 
 @dataclass(frozen=True, slots=True)
 class SensorEvidence:
-    """One sensor's part in an alert, in its own unit."""
+    """One sensor's part in an alert, in its own unit; only an anomaly has shares."""
 
     name: str
     unit: str
-    share: float
-    expected: float
-    actual: float
+    share: float | None = None
+    expected: float | None = None
+    actual: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One step of an alert's life; times in nanoseconds since the epoch."""
+    """One step of an alert's life; times in nanoseconds since the epoch.
+
+    Args:
+        asset: None where it is the whole stream's.
+        score, peak_score: of an anomaly.
+        model, digest: of the bundle that knows what is normal, if one is needed for that.
+        words: the sentence of a kind that is no anomaly.
+    """
 
     alert_id: str
     step: Step
     number: int
     stream: str
-    asset: str
+    asset: str | None
     labels: tuple[tuple[str, str], ...]
     kind: str
     severity: Severity
-    score: float
-    peak_score: float
+    score: float | None
+    peak_score: float | None
     time: int
     onset: int
     sensors: tuple[SensorEvidence, ...]
     quality: str
-    model: str
-    digest: str
+    model: str | None
+    digest: str | None
     reason: str | None = None
+    words: str = ""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Stream and asset, as on topics."""
+        return (self.stream,) if self.asset is None else (self.stream, self.asset)
 
     @property
     def summary(self) -> str:
         """One sentence for a person at 3 a.m."""
+        if self.words:
+            return self.words
         who = f"{self.stream}/{self.asset}"
         if self.step == "resolved":
-            lasted = _lasted(self.time - self.onset)
+            lasted = duration(self.time - self.onset)
             if self.reason == "normal":
                 return (
                     f"{who} is back to normal after {lasted}; its worst score was "
@@ -86,16 +102,16 @@ class Alert:
         if self.quality.startswith(NOT_SCORED):
             return f"{who}: the alert of {iso(self.onset)} stays open, {self.quality}."
         evidence = "; ".join(
-            f"{sensor.name} reads {_number(sensor.actual, sensor.unit)}, expected "
-            f"{_number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
+            f"{sensor.name} reads {number(sensor.actual, sensor.unit)}, expected "
+            f"{number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
             for sensor in self.sensors[:2]
-            if sensor is self.sensors[0] or sensor.share >= 0.2
+            if sensor is self.sensors[0] or (sensor.share or 0) >= 0.2
         )
         verb = "still behaves" if self.step == "updated" else "has behaved"
         return f"{who} {verb} unlike normal since {iso(self.onset)}: {evidence}."
 
 
-def alert_id(stream: str, asset: str, kind: str, onset: int) -> str:
+def alert_id(stream: str, asset: str | None, kind: str, onset: int) -> str:
     """The name of an alert: the same fault seen again has the same."""
     text = json.dumps([stream, asset, kind, onset], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -124,7 +140,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
             }
             for sensor in alert.sensors
         ],
-        "model": {"name": alert.model, "digest": alert.digest},
+        "model": {"name": alert.model, "digest": alert.digest} if alert.model else None,
     }
     if alert.step == "resolved":
         data |= {
@@ -135,7 +151,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     event = {
         "specversion": "1.0",
         "id": f"{alert.alert_id}-{alert.number}",
-        "source": quote(f"/{instance}/{alert.stream}/{alert.asset}"),
+        "source": quote("/".join(("", instance, *alert.place))),
         "subject": alert.kind,
         "type": f"io.sensor-monitor.alert.{alert.step}",
         "time": iso(alert.time),
@@ -146,16 +162,18 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def significant(value: float) -> float:
+def significant(value: float | None) -> float | None:
     """A score or share with four significant digits."""
-    return float(f"{value:.4g}")
+    return None if value is None else float(f"{value:.4g}")
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float | None, unit: str) -> str:
+    """A reading with its unit."""
     return f"{value:.6g} {unit}".rstrip()
 
 
-def _lasted(nanoseconds: int) -> str:
+def duration(nanoseconds: int) -> str:
+    """A time in words, to two of its units."""
     seconds = nanoseconds // SECOND
     for size, unit, small, part in (
         (86400, "d", 3600, "h"),

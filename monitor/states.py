@@ -7,7 +7,7 @@ import numpy as np
 
 from models.frame import NEVER, SECOND, Coverage, grown
 from models.recording import iso
-from monitor.alert import significant
+from monitor.alert import Alert, significant
 from monitor.board import State
 from monitor.lives import UNSCORED
 from monitor.stream import Stream
@@ -55,10 +55,11 @@ class StateTopic:
         due = np.flatnonzero(changed[: len(names)])
         if not len(due):
             return
-        lives = {i: x for g in self._stream.pipeline.groups for i, x in g.alerts.lives.items()}
+        open_alerts: dict[int | None, list[Alert]] = {}
+        for index, alert in self._stream.pipeline.firing():
+            open_alerts.setdefault(index, []).append(alert)
         for index in due.tolist():
-            life = lives.get(index)
-            last = life.last if life is not None and life.firing else None
+            mine = open_alerts.get(index, [])
             coverage = Coverage(int(board.coverage[index]))
             payload = {
                 "state": State(state[index]).label,
@@ -67,14 +68,13 @@ class StateTopic:
                 "reason": _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
                 "alerts": [
                     {
-                        "alert_id": last.alert_id,
-                        "kind": last.kind,
-                        "severity": last.severity,
-                        "onset": iso(last.onset),
+                        "alert_id": one.alert_id,
+                        "kind": one.kind,
+                        "severity": one.severity,
+                        "onset": iso(one.onset),
                     }
-                ]
-                if last
-                else [],
+                    for one in mine
+                ],
             }
             yield (
                 f"{self._root}/{self._stream.name}/{names[index]}/state",

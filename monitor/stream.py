@@ -14,6 +14,7 @@ from monitor import sources
 from monitor.alert import Alert, AlertRules
 from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
+from monitor.health import Channels
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings
 from monitor.topics import covers
@@ -33,7 +34,7 @@ class Books:
         rejected: readings by (sensor index, reason).
         scored: windows.
         skipped: windows by reason.
-        alerts: alerts opened, by (asset, kind, severity).
+        alerts: alerts opened, by (asset, kind, severity); the whole stream's under "".
     """
 
     received: int = 0
@@ -95,12 +96,20 @@ class Stream:
         lateness = self.config.lateness
         return Pipeline(
             self.name,
-            len(self.sensors.names),
+            self._channels,
             assets,
             self.detectors,
             None if lateness is None else round(lateness * SECOND),
             self._rules,
         )
+
+    @property
+    def _channels(self) -> Channels:
+        sensors, mapped = self.sensors, self.config.sensors
+        units = tuple(mapped[name].unit if name in mapped else "" for name in sensors.names)
+        for detector in self.detectors.values():
+            units = tuple(unit or "" for unit in detector.units)
+        return Channels(sensors.names, units, sensors.low, sensors.high)
 
     def take(self, messages: Sequence[Message], now: int) -> list[Alert]:
         """Read messages, advance the pipeline and enter all of it in the books."""
@@ -125,7 +134,7 @@ class Stream:
         books.skipped.update(result.skipped)
         for alert in result.alerts:
             if alert.step == "opened":
-                books.alerts[alert.asset, alert.kind, alert.severity] += 1
+                books.alerts[alert.asset or "", alert.kind, alert.severity] += 1
 
 
 def _settle(outcome: np.ndarray, readings: Readings, result: Outcome) -> None:

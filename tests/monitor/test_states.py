@@ -29,7 +29,7 @@ class Follower:
     def take(self, second: float, value: object, asset: str = "p1") -> dict[str, dict[str, Any]]:
         one = message(second, value, asset)
         alerts = self.of.take([one], one.arrival)
-        return self.look(second, [alert.asset for alert in alerts])
+        return self.look(second, [alert.asset for alert in alerts if alert.asset])
 
 
 def test_a_state_is_told_when_the_asset_appears_and_when_it_changes() -> None:
