@@ -27,7 +27,8 @@ from models.frame import (
 )
 from monitor.alert import Alert, AlertRules
 from monitor.board import Board, State
-from monitor.health import Channels, Health
+from monitor.channels import Channels
+from monitor.health import Health
 from monitor.lives import AlertBook, Evidence
 from monitor.reading import AssetTable, MessageOutcome, Readings
 from monitor.window import WindowRing
@@ -152,6 +153,9 @@ class Pipeline:
         """
         self._admit()
         out = self._nothing(len(readings.asset))
+        if readings.strays is not None:
+            rejected = self.health.reject(readings, readings.strays, self.board.value)
+            out.alerts.extend(rejected)
         if len(readings.asset):
             self._note(readings)
         results = [
@@ -160,14 +164,16 @@ class Pipeline:
             if now is not None or len(rows)
         ]
         total = _total(out, results)
-        if readings.strays is not None:
-            total.alerts.extend(self.health.reject(readings, readings.strays))
         if now is not None:
             accepted = out.rows == MessageOutcome.ACCEPTED
-            self.health.hear(readings.asset[accepted], ~np.isnan(readings.values[accepted]), now)
+            self.health.silence.hear(
+                readings.asset[accepted], ~np.isnan(readings.values[accepted]), now
+            )
             if readings.strays is not None:
-                self.health.hear(readings.strays.asset, ~np.isnan(readings.strays.values), now)
-            total.alerts.extend(self.health.look(now, self.listening_since))
+                self.health.silence.hear(
+                    readings.strays.asset, ~np.isnan(readings.strays.values), now
+                )
+            total.alerts.extend(self.health.silence.look(now, self.listening_since))
             self._notice_silence(now)
         return total
 
@@ -200,9 +206,11 @@ class Pipeline:
         self._slot = np.concatenate((self._slot, np.full(len(fresh), -1)))
         self.board.ensure(len(names))
         new = np.arange(known, len(names))
-        self.health.admit(new, None, 0)
+        self.health.silence.admit(new, None, 0)
         for index, group in enumerate(self.groups):
-            self.health.admit(new[self._group[new] == index], group.detector, group.patience)
+            self.health.silence.admit(
+                new[self._group[new] == index], group.detector, group.patience
+            )
         self.board.state[new[self._group[new] < 0]] = State.UNCALIBRATED
 
     def _rows_by_group(self, asset: Ints) -> list[tuple[_Group, Ints]]:
@@ -341,10 +349,10 @@ class Pipeline:
             quiet = quiet[self.board.state[quiet] != State.ANOMALOUS]
             self.board.state[quiet] = State.NO_DATA
         state = self.board.state[: len(self._group)]
-        mute = self.health.silent[: len(state)] & (state == State.WARMING)
+        mute = self.health.silence.told[: len(state)] & (state == State.WARMING)
         state[mute] = State.NO_DATA
         gone = np.flatnonzero(self._group < 0)
-        state[gone] = np.where(self.health.gone[gone], State.NO_DATA, State.UNCALIBRATED)
+        state[gone] = np.where(self.health.silence.gone[gone], State.NO_DATA, State.UNCALIBRATED)
 
 
 @dataclass(frozen=True, slots=True)

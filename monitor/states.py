@@ -65,7 +65,8 @@ class StateTopic:
                 "state": State(state[index]).label,
                 "score": None if np.isnan(score[index]) else significant(float(score[index])),
                 "time": iso(int(board.time[index])) if board.time[index] != NEVER else None,
-                "reason": _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
+                "reason": _missing(mine, len(self._stream.sensors.names))
+                or _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
                 "alerts": [
                     {
                         "alert_id": one.alert_id,
@@ -86,6 +87,14 @@ class StateTopic:
                 score[index],
                 now,
             )
+
+
+def _missing(alerts: Iterable[Alert], sensors: int) -> str:
+    """Which sensors' readings do not arrive, while others do."""
+    for alert in alerts:
+        if alert.kind == "no-data" and len(alert.sensors) < sensors:
+            return f"no readings of {', '.join(one.name for one in alert.sensors)} arrive"
+    return ""
 
 
 def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:

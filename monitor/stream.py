@@ -12,9 +12,9 @@ from models.detector import Detector
 from models.frame import SECOND, Ints
 from monitor import sources
 from monitor.alert import Alert, AlertRules
+from monitor.channels import Channels
 from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
-from monitor.health import Channels
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings
 from monitor.topics import covers
@@ -105,10 +105,11 @@ class Stream:
 
     @property
     def _channels(self) -> Channels:
-        sensors, mapped = self.sensors, self.config.sensors
-        units = tuple(mapped[name].unit if name in mapped else "" for name in sensors.names)
+        sensors, given = self.sensors, _units(self.config)
+        units = tuple(given.get(name, "") for name in sensors.names)
         for detector in self.detectors.values():
-            units = tuple(unit or "" for unit in detector.units)
+            both = zip(units, detector.units, strict=True)
+            units = tuple(unit or known or "" for unit, known in both)
         return Channels(sensors.names, units, sensors.low, sensors.high)
 
     def take(self, messages: Sequence[Message], now: int) -> list[Alert]:
@@ -201,13 +202,17 @@ def _per_asset(model: Path) -> list[tuple[str, Path]]:
     ]
 
 
-def _with_units(config: StreamConfig, detector: Detector) -> Detector:
-    given = {
+def _units(config: StreamConfig) -> dict[str, str]:
+    return {
         name: sensor.unit
         for source in reversed(config.sources)
         for name, sensor in source.sensors.items()
         if sensor.unit
     }
+
+
+def _with_units(config: StreamConfig, detector: Detector) -> Detector:
+    given = _units(config)
     units = tuple(
         given.get(name, unit) for name, unit in zip(detector.sensors, detector.units, strict=True)
     )

@@ -52,13 +52,6 @@ class UnitWatch:
         self._level = np.empty((0, sensors))
         self._change = np.empty((0, sensors), np.uint8)
 
-    def change(self, asset: int, sensor: int, value: float) -> int:
-        """The change of unit that would explain a value, UNKNOWN if none does."""
-        if asset >= len(self._level):
-            return UNKNOWN
-        level = self._level[asset, sensor]
-        return int(_change(np.array(value), level, np.zeros(())))
-
     def step(
         self,
         asset: Ints,
@@ -101,6 +94,11 @@ class UnitWatch:
         codes = np.where(change == UNKNOWN, np.nan, change)
         count, since = self.runs.step(asset, time, codes, counted)
         return Seen(level, change, np.where(change == UNKNOWN, 0, count), since)
+
+
+def change_between(usual: float, value: float) -> int:
+    """The change of unit that makes one value of another, UNKNOWN if none does."""
+    return int(_change(np.array(value), np.array(usual), np.zeros(())))
 
 
 def change_of(code: int) -> str:

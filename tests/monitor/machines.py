@@ -13,8 +13,8 @@ from models.frame import SECOND, Float32s, Grid
 from models.running import Condition
 from models.runtime import Outputs
 from monitor.alert import Alert, cloudevent
+from monitor.channels import Channels
 from monitor.config import AlertsConfig, SensorConfig, StreamConfig
-from monitor.health import Channels
 from monitor.reading import AssetTable, Message, MessageOutcome, Readings
 from monitor.stream import Stream
 

@@ -12,7 +12,7 @@ from models.decision import Rule
 from models.detector import Detector
 from models.frame import SECOND
 from monitor.alert import Alert, AlertRules, SensorEvidence, alert_id, cloudevent, significant
-from monitor.health import Channels
+from monitor.channels import Channels
 from monitor.pipeline import Pipeline
 from tests.monitor.machines import EVERY_SCORE, TODAY, XY, X, detector, many, readings, table
 

@@ -14,7 +14,7 @@ from models.detector import Detector, Habits
 from models.frame import FOREVER, SECOND
 from monitor.alert import Alert, AlertRules, cloudevent
 from monitor.board import State
-from monitor.health import Channels
+from monitor.channels import Channels
 from monitor.pipeline import Pipeline
 from monitor.reading import Readings
 from tests.monitor.machines import TODAY, X, detector, events, few, readings, table
@@ -406,7 +406,7 @@ def test_what_no_change_of_unit_explains_is_left_to_the_model(values: list[float
 faulty = st.lists(
     st.tuples(
         st.integers(1, 150),
-        st.sampled_from(["walk", "flat", "high", "spike", "gap", "unit"]),
+        st.sampled_from(["walk", "flat", "high", "spike", "gap", "unit", "kilo"]),
         st.integers(0, 9),
     ),
     max_size=8,
@@ -419,7 +419,7 @@ def story(parts: list[tuple[int, str, int]]) -> list[Row]:
     for length, kind, seed in parts:
         free = walk(length, seed)
         for n in range(length):
-            x = {"flat": 0.5, "high": 99.0, "unit": 5.0}.get(kind, free[n])
+            x = {"flat": 0.5, "high": 99.0, "unit": 5.0, "kilo": 500.0}.get(kind, free[n])
             x = 99.0 if kind == "spike" and n % 7 == 3 else x
             if kind != "gap":
                 rows.append((0, second, [x, free[n] if seed % 2 else NAN]))
