@@ -95,7 +95,7 @@ class Casebook:
             affected: the sensors that it holds of, shape (rows, sensors).
             find: the finding at a row.
         """
-        if not len(asset):
+        if not (affected.any() or self.lives):
             return []
         self._ensure(int(asset.max()) + 1)
         first = np.r_[True, asset[1:] != asset[:-1]]

@@ -77,6 +77,7 @@ class UnitWatch:
             self._change = grown(self._change, rows, UNKNOWN)
         inside = counted & (values >= habits.low) & (values <= habits.high)
         outside = counted & ~inside
+        changed = bool(self._change[asset].any())
         level, change = np.empty(values.shape), np.empty(values.shape, np.uint8)
         for turn in rounds(asset):
             at, value = asset[turn], values[turn]
@@ -90,6 +91,9 @@ class UnitWatch:
                 known = np.where(away & (found == UNKNOWN), np.nan, known)
             self._level[at], self._change[at] = known, found
             level[turn], change[turn] = known, found
+        if not (changed or change.any()):
+            none = np.zeros(values.shape, np.int64)
+            return Seen(level, change, none, none)
         # A reading that fits no change is equal to none, so that only the others make a run.
         codes = np.where(change == UNKNOWN, np.nan, change)
         count, since = self.runs.step(asset, time, codes, counted)
