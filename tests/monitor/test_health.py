@@ -184,6 +184,15 @@ def test_our_own_reconnect_ends_no_silence(assets: int) -> None:
     assert [one.reason for one in plant.until(400, 410)] == ["normal"]
 
 
+def test_an_asset_that_is_not_scored_has_no_data_until_it_is_heard_whatever_we_do() -> None:
+    plant = Listening(pipeline_of())
+    plant.until(0, 10)
+    plant.until(10, 100, values=None)
+    plant.pipeline.listening_since = TODAY + 100 * SECOND
+    plant.until(100, 110, values=None)
+    assert State(plant.pipeline.board.state[0]) is State.NO_DATA
+
+
 def test_more_than_half_of_a_stream_silent_at_once_is_one_alert_of_no_asset() -> None:
     plant = Listening(pipeline_of(detector(), 7))
     plant.until(0, 10)
@@ -216,7 +225,7 @@ def test_those_long_silent_do_not_make_the_stream_so() -> None:
     told: list[Alert] = []
     for count in range(5, 0, -1):
         told += plant.among(1000 - 100 * count, 1100 - 100 * count, range(count))
-    assert [one.asset for one in told[:2]] == ["p5", "p4"]
+    assert [one.asset for one in told] == ["p5", "p4", "p3", "p2", "p1"]
 
 
 def test_a_single_asset_is_no_stream() -> None:
@@ -398,6 +407,11 @@ def test_a_lasting_jump_out_of_the_usual_range_to_another_unit_says_which(
 )
 def test_what_no_change_of_unit_explains_is_left_to_the_model(values: list[float]) -> None:
     assert replayed([(0, n, [v]) for n, v in enumerate(values)], knowing(flat=0)) == []
+
+
+def test_a_jump_that_two_changes_of_unit_explain_is_called_neither() -> None:
+    rows: list[Row] = [(0, n, [4.0 if n < 60 else 39.5]) for n in range(200)]
+    assert replayed(rows, knowing(flat=0, low=0, high=5)) == []
 
 
 # For all
