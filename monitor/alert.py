@@ -81,9 +81,9 @@ class Alert:
     words: str = ""
 
     @property
-    def place(self) -> tuple[str, ...]:
-        """Stream and asset, as on topics."""
-        return (self.stream,) if self.asset is None else (self.stream, self.asset)
+    def place(self) -> str:
+        """Stream and asset as levels of a topic; the whole stream's alert has an empty asset."""
+        return f"{self.stream}/{self.asset or ''}"
 
     @property
     def summary(self) -> str:
@@ -151,7 +151,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     event = {
         "specversion": "1.0",
         "id": f"{alert.alert_id}-{alert.number}",
-        "source": quote("/".join(("", instance, *alert.place))),
+        "source": quote(f"/{instance}/{alert.place}".rstrip("/")),
         "subject": alert.kind,
         "type": f"io.sensor-monitor.alert.{alert.step}",
         "time": iso(alert.time),

@@ -220,7 +220,7 @@ class Daemon:
         return streams
 
     def _tell(self, alert: Alert) -> None:
-        topic = "/".join((self._root, *alert.place, "alerts"))
+        topic = f"{self._root}/{alert.place}/alerts"
         if not self.link.publish(topic, cloudevent(alert, self._instance)):
             log.error("alert not published: too much waits for the broker", alert=alert.alert_id)
         log.warning(alert.summary, step=alert.step, severity=alert.severity, alert=alert.alert_id)

@@ -135,7 +135,7 @@ class Pipeline:
 
     @property
     def bytes_per_asset(self) -> int:
-        """Memory of one asset's windows and state; constant."""
+        """Memory of one asset's windows and state, alerts included; constant."""
         parts: list[object] = [self.board, *self.health.parts]
         if self.groups:
             group = self.groups[0]

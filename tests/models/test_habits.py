@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ from models import bundle
 from models.frame import SECOND, Grid
 from models.habits import habits_of
 from models.manifest import HabitSpec
-from models.plan import plan_on
 from models.recalibration import recalibrate
 from models.recording import tracks_of
 from models.running import Condition
@@ -93,10 +93,9 @@ def test_calibrate_adds_what_sensors_do_in_its_data(tmp_path: Path) -> None:
     detector = bundle.load(folder)
     numbers = values(400, seed=1) + np.array([100, 0, 0])
     numbers[50:57, 1] = numbers[50, 1]
-    recordings = [recording(numbers)]
-    the = plan_on(detector.grid, recordings)
+    recordings = [replace(recording(numbers), sha256="1" * 64)]
 
-    changed, _ = recalibrate(manifest, files, detector, recordings, the, "two", START)
+    changed = recalibrate(manifest, files, detector, recordings, "two", START).manifest
 
     known, wider = (
         [sensor.habit for sensor in one.sensors if sensor.habit] for one in (manifest, changed)

@@ -204,6 +204,7 @@ def test_more_than_half_of_a_stream_silent_at_once_is_one_alert_of_no_asset() ->
     )
     event = json.loads(cloudevent(opened, "edge-1"))
     assert (event["source"], event["data"]["asset"]) == ("/edge-1/pumps", None)
+    assert opened.place == "pumps/"  # whoever listens to +/+/alerts hears of it
     # Two come back; those that do not are told of, each after its own patience.
     told = plant.among(300, 600, [0, 1, 2, 3, 4])
     assert [(one.asset, one.step, (one.time - TODAY) // SECOND) for one in told] == [

