@@ -15,7 +15,7 @@ from safetensors import numpy as tensors
 
 from models.adaptation import Adaptation, Start
 from models.decision import Rule
-from models.detector import Calibration, Detector
+from models.detector import Calibration, Detector, Habits
 from models.folders import written
 from models.frame import Floats
 from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
@@ -281,6 +281,16 @@ def detector_of(manifest: Manifest, runtime: Runtime) -> Detector:
         calibration_of(assets, [manifest.calibrations[name] for name in (DEFAULT, *assets)]),
         runtime,
         adaptation_of(manifest, [manifest.calibrations[name] for name in (DEFAULT, *assets)]),
+        _habits(manifest),
+    )
+
+
+def _habits(manifest: Manifest) -> Habits:
+    known = [sensor.habit for sensor in manifest.sensors]
+    return Habits(
+        np.array([(one and one.flat) or 0 for one in known]),
+        np.array([-np.inf if one is None else one.low for one in known]),
+        np.array([np.inf if one is None else one.high for one in known]),
     )
 
 

@@ -64,6 +64,20 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """What each sensor did in normal data, each of shape (sensors,).
+
+    Args:
+        flat: frames in its longest run of one value; 0 = it may keep one for ever.
+        low, high: its usual range; infinite where none is known.
+    """
+
+    flat: Ints
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """Scores of some windows.
 
@@ -93,6 +107,7 @@ class Detector:
             same with signed residuals).
         tail: newest frames the score looks at.
         adaptation: how thresholds follow their assets; None = they stay.
+        habits: of the sensors; None = unknown.
     """
 
     name: str
@@ -107,6 +122,7 @@ class Detector:
     calibration: Calibration
     runtime: "Runtime"
     adaptation: Adaptation | None = None
+    habits: Habits | None = None
 
     def scale(self, values: Floats, rows: Ints | int = 0) -> Float32s:
         """Values in the sensors' units (n, ..., sensors) to scaled float32.

@@ -19,6 +19,7 @@ from models.descent import MOST_TO_VALIDATE, spaced
 from models.families.ensemble import Ensemble
 from models.families.network import Network
 from models.frame import SECOND, Floats
+from models.habits import habits_of
 from models.manifest import (
     CalibrationSpec,
     DataSpec,
@@ -70,8 +71,8 @@ def fit(
         model=request.model,
         parameters=request.parameters,
         sensors=[
-            SensorSpec(name=sensor, unit=request.units.get(sensor))
-            for sensor in recordings[0].sensors
+            SensorSpec(name=sensor, unit=request.units.get(sensor), habit=habit)
+            for sensor, habit in zip(recordings[0].sensors, habits_of(the.tracks), strict=True)
         ],
         period_ns=grid.period,
         window=grid.window,

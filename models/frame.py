@@ -23,6 +23,7 @@ from models.grid import (
     rounds,
     starts_of,
 )
+from models.runs import Runs
 from models.ticks import Arrival, Intake, OpenTicks, Ticks
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Grid",
     "Intake",
     "Ints",
+    "Runs",
     "frames_of",
     "grown",
     "rounds",

@@ -44,11 +44,31 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
+class HabitSpec(_Strict):
+    """What a sensor did in normal data.
+
+    Args:
+        flat: frames in the longest run of one and the same value; None if it had only one.
+        low, high: between them lie all but the strangest of its readings.
+    """
+
+    flat: int | None = Field(gt=0)
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is over high {self.high:g}")
+        return self
+
+
 class SensorSpec(_Strict):
-    """A sensor, in the order of the network's columns."""
+    """A sensor, in the order of the network's columns; older bundles know no habits."""
 
     name: str = Field(min_length=1)
     unit: str | None = None
+    habit: HabitSpec | None = None
 
 
 class ThresholdSpec(_Strict):

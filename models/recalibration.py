@@ -13,6 +13,7 @@ from models.calibration import Calibrated, Fold, Head, calibrate, calibration_sp
 from models.decision import Rule
 from models.detector import Detector
 from models.frame import SECOND, Grid
+from models.habits import widened
 from models.manifest import DEFAULT, CalibrationSpec, DataSpec, Manifest
 from models.plan import Plan, plan_on
 from models.recording import Recording
@@ -123,6 +124,7 @@ def recalibrate(
             "created": datetime.fromtimestamp(now // SECOND, UTC),
             "calibrations": calibrations,
             "baseline": baseline,
+            "sensors": widened(manifest.sensors, the.tracks),
             "calibration_data": [*dict.fromkeys((*kept, *map(DataSpec.of, recordings)))],
         }
     )

@@ -1,34 +1,20 @@
-"""Verdicts → the life of an alert: inactive → pending → firing → inactive."""
+"""An alert: one step of its life, its sentence for a person, its event for a program."""
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-import numpy as np
-
-from models.decision import Verdicts
-from models.detector import Detector, Scores
-from models.frame import SECOND, Coverage, Frames, Ints
+from models.frame import SECOND
 from models.recording import iso
-from monitor.reading import AssetTable
 
 # More sensors than this are not named in one event.
 MOST_SENSORS = 10
 
-# Why a frame has no score.
-UNSCORED = {
-    Coverage.COMPLETE: "the model gives no finite score",
-    Coverage.WARMING: "the first window is not full yet",
-    Coverage.GAP: "readings were missing for longer than a hold",
-    Coverage.HELD: "too much of the window is held",
-    Coverage.IDLE: "the machine is idle or has just started",
-}
-_NOT_SCORED = "not scored: "
+NOT_SCORED = "not scored: "
 
+KINDS = ("anomaly", "no-data", "stuck", "out-of-range")
 Severity = Literal["warning", "critical"]
 Step = Literal["opened", "updated", "resolved"]
 
@@ -55,238 +41,77 @@ class AlertRules:
 
 @dataclass(frozen=True, slots=True)
 class SensorEvidence:
-    """One sensor's part in an alert, in its own unit."""
+    """One sensor's part in an alert, in its own unit; only an anomaly has shares."""
 
     name: str
     unit: str
-    share: float
-    expected: float
-    actual: float
+    share: float | None = None
+    expected: float | None = None
+    actual: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One step of an alert's life; times in nanoseconds since the epoch."""
+    """One step of an alert's life; times in nanoseconds since the epoch.
+
+    Args:
+        asset: None where it is the whole stream's.
+        score, peak_score: of an anomaly.
+        model, digest: of the bundle that knows what is normal, if one is needed for that.
+        words: the sentence of a kind that is no anomaly.
+    """
 
     alert_id: str
     step: Step
     number: int
     stream: str
-    asset: str
+    asset: str | None
     labels: tuple[tuple[str, str], ...]
     kind: str
     severity: Severity
-    score: float
-    peak_score: float
+    score: float | None
+    peak_score: float | None
     time: int
     onset: int
     sensors: tuple[SensorEvidence, ...]
     quality: str
-    model: str
-    digest: str
+    model: str | None
+    digest: str | None
     reason: str | None = None
+    words: str = ""
+
+    @property
+    def place(self) -> str:
+        """Stream and asset as levels of a topic; the whole stream's alert has an empty asset."""
+        return f"{self.stream}/{self.asset or ''}"
 
     @property
     def summary(self) -> str:
         """One sentence for a person at 3 a.m."""
+        if self.words:
+            return self.words
         who = f"{self.stream}/{self.asset}"
         if self.step == "resolved":
-            lasted = _lasted(self.time - self.onset)
+            lasted = duration(self.time - self.onset)
             if self.reason == "normal":
                 return (
                     f"{who} is back to normal after {lasted}; its worst score was "
                     f"{self.peak_score:.3g} (1 is the line)."
                 )
             return f"{who}: the alert of {iso(self.onset)} ended after {lasted} ({self.reason})."
-        if self.quality.startswith(_NOT_SCORED):
+        if self.quality.startswith(NOT_SCORED):
             return f"{who}: the alert of {iso(self.onset)} stays open, {self.quality}."
         evidence = "; ".join(
-            f"{sensor.name} reads {_number(sensor.actual, sensor.unit)}, expected "
-            f"{_number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
+            f"{sensor.name} reads {number(sensor.actual, sensor.unit)}, expected "
+            f"{number(sensor.expected, sensor.unit)} ({sensor.share:.0%} of the deviation)"
             for sensor in self.sensors[:2]
-            if sensor is self.sensors[0] or sensor.share >= 0.2
+            if sensor is self.sensors[0] or (sensor.share or 0) >= 0.2
         )
         verb = "still behaves" if self.step == "updated" else "has behaved"
         return f"{who} {verb} unlike normal since {iso(self.onset)}: {evidence}."
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What stands behind the verdicts of some frames, sorted by asset and time.
-
-    Args:
-        asset: index of the asset in the stream, shape (frames,).
-        time: nanoseconds, shape (frames,).
-        frames: the frames.
-        verdicts: the decision at each.
-        row: index into `scores` for each frame, -1 where it is not scored, shape (frames,).
-        scores: of the frames that are scored.
-    """
-
-    asset: Ints
-    time: Ints
-    frames: Frames
-    verdicts: Verdicts
-    row: Ints
-    scores: Scores
-
-
-@dataclass(slots=True)
-class Life:
-    """An alert from the opening of its verdict to its end.
-
-    Args:
-        opened: time of the frame whose verdict opened it.
-        scored: time of the last scored frame.
-        last: what was told last; None while pending.
-        ended: told to be over while the verdict is still open.
-    """
-
-    onset: int
-    opened: int
-    scored: int
-    peak: float = 0.0
-    last: Alert | None = None
-    ended: bool = False
-
-    @property
-    def firing(self) -> bool:
-        """Whether it has been told of and not yet ended."""
-        return self.last is not None and not self.ended
-
-
-class AlertBook:
-    """The anomaly alerts of the assets that share a detector; one each at most.
-
-    Attributes:
-        lives: the open ones by asset index.
-    """
-
-    def __init__(self, stream: str, detector: Detector, rules: AlertRules) -> None:
-        self.lives: dict[int, Life] = {}
-        self._stream = stream
-        self._detector = detector
-        self._rules = rules
-
-    def step(self, seen: Evidence, assets: AssetTable) -> list[Alert]:
-        """Advance the alerts by some frames and return what there is to tell, in their order."""
-        verdicts = seen.verdicts
-        concerned = {*self.lives, *seen.asset[verdicts.anomalous].tolist()}
-        if not concerned:
-            return []
-        out: list[Alert] = []
-        for i in np.flatnonzero(np.isin(seen.asset, list(concerned))):
-            index, time = int(seen.asset[i]), int(seen.time[i])
-            life = self.lives.get(index)
-            scored = seen.row[i] >= 0
-            if life is None:
-                if not verdicts.anomalous[i]:
-                    continue
-                onset = int(verdicts.onset[i]) * self._detector.grid.period
-                life = self.lives[index] = Life(onset, time, time)
-            elif life.ended and scored and verdicts.anomalous[i]:
-                # It expired unseen, and is seen to go on: that is news.
-                life = self.lives[index] = Life(time, time, time)
-            if scored:
-                life.scored = time
-                life.peak = max(life.peak, float(verdicts.score[i]))
-            told = self._advance(life, seen, int(i), assets)
-            if told is not None:
-                life.last = told
-                out.append(told)
-            if not verdicts.anomalous[i]:
-                del self.lives[index]
-        return out
-
-    def _advance(self, life: Life, seen: Evidence, i: int, assets: AssetTable) -> Alert | None:
-        """The step of its life that an alert takes at frame i, if any."""
-        rules, last, time = self._rules, life.last, int(seen.time[i])
-        if life.ended:
-            return None
-        if not seen.verdicts.anomalous[i]:
-            quality = _quality(seen.frames.age[i], self._detector.sensors)
-            return last and self._end(life, replace(last, quality=quality), time, "normal")
-        if seen.row[i] < 0:
-            return last and self._unseen(life, last, time, Coverage(int(seen.frames.coverage[i])))
-        if last is None:
-            if time - life.opened < rules.hold:
-                return None
-            return self._tell(life, seen, i, assets, "opened", 0, "warning")
-        worse = last.severity == "warning" and life.peak >= rules.critical
-        if worse or time - last.time >= rules.renotify:
-            return self._tell(life, seen, i, assets, "updated", last.number + 1, last.severity)
-        return None
-
-    def _unseen(self, life: Life, last: Alert, time: int, coverage: Coverage) -> Alert | None:
-        """What there is to tell without a score: that it stays open and why, or that it expires."""
-        last = replace(last, quality=_NOT_SCORED + UNSCORED[coverage])
-        if time - life.scored > self._rules.expire:
-            life.ended = True
-            return self._end(life, last, time, "expired")
-        if time - last.time >= self._rules.renotify:
-            number, peak = last.number + 1, life.peak
-            return replace(last, step="updated", number=number, time=time, peak_score=peak)
-        return None
-
-    def _tell(
-        self,
-        life: Life,
-        seen: Evidence,
-        i: int,
-        assets: AssetTable,
-        step: Step,
-        number: int,
-        severity: Severity,
-    ) -> Alert:
-        index = int(seen.asset[i])
-        return Alert(
-            alert_id=alert_id(self._stream, assets.names[index], "anomaly", life.onset),
-            step=step,
-            number=number,
-            stream=self._stream,
-            asset=assets.names[index],
-            labels=assets.labels[index],
-            kind="anomaly",
-            severity="critical" if life.peak >= self._rules.critical else severity,
-            score=float(seen.verdicts.score[i]),
-            peak_score=life.peak,
-            time=int(seen.time[i]),
-            onset=life.onset,
-            sensors=self._sensors(seen, i, assets.names[index]),
-            quality=_quality(seen.frames.age[i], self._detector.sensors),
-            model=self._detector.name,
-            digest=self._detector.digest,
-        )
-
-    def _end(self, life: Life, last: Alert, time: int, reason: str) -> Alert:
-        """The last step; it carries the evidence of the one before."""
-        return replace(
-            last,
-            step="resolved",
-            number=last.number + 1,
-            time=time,
-            peak_score=life.peak,
-            reason=reason,
-        )
-
-    def _sensors(self, seen: Evidence, i: int, asset: str) -> tuple[SensorEvidence, ...]:
-        row, detector = int(seen.row[i]), self._detector
-        share, expected = seen.scores.shares[row], seen.scores.expected[row]
-        spread = detector.calibration.spread[detector.calibration.row_of(asset)]
-        strongest = np.argsort(-share, kind="stable")[:MOST_SENSORS]
-        return tuple(
-            SensorEvidence(
-                detector.sensors[j],
-                detector.units[j] or "",
-                float(share[j]),
-                _rounded(float(expected[j]), float(spread[j])),
-                _rounded(float(seen.frames.values[i, j]), float(spread[j])),
-            )
-            for j in map(int, strongest)
-        )
-
-
-def alert_id(stream: str, asset: str, kind: str, onset: int) -> str:
+def alert_id(stream: str, asset: str | None, kind: str, onset: int) -> str:
     """The name of an alert: the same fault seen again has the same."""
     text = json.dumps([stream, asset, kind, onset], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -315,7 +140,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
             }
             for sensor in alert.sensors
         ],
-        "model": {"name": alert.model, "digest": alert.digest},
+        "model": {"name": alert.model, "digest": alert.digest} if alert.model else None,
     }
     if alert.step == "resolved":
         data |= {
@@ -326,7 +151,7 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     event = {
         "specversion": "1.0",
         "id": f"{alert.alert_id}-{alert.number}",
-        "source": quote(f"/{instance}/{alert.stream}/{alert.asset}"),
+        "source": quote(f"/{instance}/{alert.place}".rstrip("/")),
         "subject": alert.kind,
         "type": f"io.sensor-monitor.alert.{alert.step}",
         "time": iso(alert.time),
@@ -337,29 +162,18 @@ def cloudevent(alert: Alert, instance: str) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def significant(value: float) -> float:
+def significant(value: float | None) -> float | None:
     """A score or share with four significant digits."""
-    return float(f"{value:.4g}")
+    return None if value is None else float(f"{value:.4g}")
 
 
-def _rounded(value: float, spread: float) -> float:
-    """A value to a hundredth of the sensor's normal spread."""
-    digits = max(0, math.ceil(-math.log10(spread / 100)))
-    return round(value, digits) + 0.0  # no negative zero
-
-
-def _quality(age: Ints, sensors: Sequence[str]) -> str:
-    held = [name for name, ticks in zip(sensors, age, strict=True) if ticks > 0]
-    if not held:
-        return "good"
-    return "held: " + ", ".join(held[:MOST_SENSORS]) + (", …" if len(held) > MOST_SENSORS else "")
-
-
-def _number(value: float, unit: str) -> str:
+def number(value: float | None, unit: str) -> str:
+    """A reading with its unit."""
     return f"{value:.6g} {unit}".rstrip()
 
 
-def _lasted(nanoseconds: int) -> str:
+def duration(nanoseconds: int) -> str:
+    """A time in words, to two of its units."""
     seconds = nanoseconds // SECOND
     for size, unit, small, part in (
         (86400, "d", 3600, "h"),

@@ -238,7 +238,8 @@ def replay(
     for path in _files(files):
         recording, names = replaying.read_for(chosen, path, asset)
         alerts = sorted(
-            replaying.replay(chosen, recording, names, labels), key=lambda a: (a.time, a.asset)
+            replaying.replay(chosen, recording, names, labels),
+            key=lambda a: (a.time, a.asset or ""),
         )
         for alert in alerts:
             any_alert = True

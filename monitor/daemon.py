@@ -187,7 +187,7 @@ class Daemon:
                 alerts = stream.take(mine, now)
                 for alert in alerts:
                     self._tell(alert)
-                self._publish_states(stream, now, [alert.asset for alert in alerts])
+                self._publish_states(stream, now, [alert.asset for alert in alerts if alert.asset])
         if messages:
             self.link.acknowledge(len(messages))
             done = self.link.clock.now()
@@ -220,7 +220,7 @@ class Daemon:
         return streams
 
     def _tell(self, alert: Alert) -> None:
-        topic = f"{self._root}/{alert.stream}/{alert.asset}/alerts"
+        topic = f"{self._root}/{alert.place}/alerts"
         if not self.link.publish(topic, cloudevent(alert, self._instance)):
             log.error("alert not published: too much waits for the broker", alert=alert.alert_id)
         log.warning(alert.summary, step=alert.step, severity=alert.severity, alert=alert.alert_id)

@@ -16,8 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from models.frame import NEVER, SECOND, Floats
+from monitor.alert import KINDS
+from monitor.board import State
 from monitor.mailboxes import LinkCounters
-from monitor.pipeline import State
 from monitor.reading import REASONS, MessageOutcome
 from monitor.stream import Stream
 
@@ -113,7 +114,11 @@ class Metrics(Collector):
             "1 for the whole life of an alert.",
             [*names, "kind", "severity"],
         )
-        total = _counter("alerts", "Alerts opened.", [*names, "kind", "severity"])
+        total = _counter(
+            "alerts",
+            "Alerts opened; those of a whole stream have no asset.",
+            [*names, "kind", "severity"],
+        )
         for stream in self._streams:
             board = stream.pipeline.board
             for index, asset in enumerate(stream.assets.names[: len(board.state)]):
@@ -127,15 +132,14 @@ class Metrics(Collector):
                 info.add_sample(
                     f"{PREFIX}asset_info", {"stream": stream.name, "asset": asset, **labels}, 1.0
                 )
-                for severity in ("warning", "critical"):
-                    count = stream.books.alerts[asset, "anomaly", severity]
-                    total.add_metric([stream.name, asset, "anomaly", severity], count)
-            for group in stream.pipeline.groups:
-                for index, life in list(group.alerts.lives.items()):
-                    if life.firing and life.last is not None:
-                        asset = stream.assets.names[index]
-                        kind, severity = life.last.kind, life.last.severity
-                        active.add_metric([stream.name, asset, kind, severity], 1.0)
+                for kind in KINDS:
+                    for severity in ("warning", "critical") if kind == "anomaly" else ("warning",):
+                        count = stream.books.alerts[asset, kind, severity]
+                        total.add_metric([stream.name, asset, kind, severity], count)
+            count = stream.books.alerts["", "no-data", "warning"]
+            total.add_metric([stream.name, "", "no-data", "warning"], count)
+            for _, one in stream.pipeline.firing():
+                active.add_metric([stream.name, one.asset or "", one.kind, one.severity], 1.0)
         yield from (score, state, info, active, total)
 
     def _sensors(self) -> Iterator[Metric]:

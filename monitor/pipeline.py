@@ -6,9 +6,8 @@ from MQTT, `replay` from a file, and readings that are in time give equal alerts
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy as np
 from models.decision import Decision
 from models.detector import Detector, Scores
 from models.frame import (
-    NEVER,
     Arrival,
     Bools,
     Codes,
@@ -25,30 +23,15 @@ from models.frame import (
     Framer,
     Frames,
     Ints,
-    grown,
     rounds,
 )
-from monitor.alert import Alert, AlertBook, AlertRules, Evidence
+from monitor.alert import Alert, AlertRules
+from monitor.board import Board, State
+from monitor.channels import Channels
+from monitor.health import Health
+from monitor.lives import AlertBook, Evidence
 from monitor.reading import AssetTable, MessageOutcome, Readings
 from monitor.window import WindowRing
-
-
-class State(IntEnum):
-    """What an asset is doing."""
-
-    WARMING = 0
-    NORMAL = 1
-    PENDING = 2
-    ANOMALOUS = 3
-    IDLE = 4
-    NO_DATA = 5
-    UNSCORABLE = 6
-    UNCALIBRATED = 7
-
-    @property
-    def label(self) -> str:
-        """The name on topics and in metrics."""
-        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,60 +52,6 @@ class Outcome:
     duplicate: Ints
     scored: int = 0
     skipped: Counter[str] = field(default_factory=Counter[str])
-
-
-@dataclass(slots=True)
-class Board:
-    """The latest of every asset of a stream, for metrics and the state topic.
-
-    Args:
-        state: a State, shape (assets,).
-        score: NaN while not scored, shape (assets,).
-        time: of the newest frame, nanoseconds, shape (assets,).
-        share, value, expected: shape (assets, sensors).
-        read: event time of the newest reading, NEVER without, shape (assets, sensors).
-        heard: arrival of the newest reading, shape (assets,).
-        coverage: a Coverage, shape (assets,).
-    """
-
-    state: Codes
-    score: Floats
-    time: Ints
-    share: Floats
-    value: Floats
-    expected: Floats
-    read: Ints
-    heard: Ints
-    coverage: Codes
-
-    @classmethod
-    def empty(cls, sensors: int) -> "Board":
-        """A board without assets."""
-        wide = np.empty((0, sensors))
-        return cls(
-            np.empty(0, np.uint8),
-            np.empty(0),
-            np.empty(0, np.int64),
-            wide,
-            wide,
-            wide,
-            wide.astype(np.int64),
-            np.empty(0, np.int64),
-            np.empty(0, np.uint8),
-        )
-
-    def ensure(self, assets: int) -> None:
-        """Make room for asset indices below `assets`."""
-        if assets <= len(self.state):
-            return
-        rows = max(assets, 2 * len(self.state), 16)
-        # Who reads along counts the assets by the states, so these are the last to grow.
-        for name in reversed([*self.__slots__]):
-            array = getattr(self, name)
-            fill = {"read": NEVER, "time": NEVER, "coverage": int(Coverage.WARMING)}.get(
-                name, np.nan if array.dtype == np.float64 else 0
-            )
-            setattr(self, name, grown(array, rows, fill))
 
 
 class _Group:
@@ -159,6 +88,12 @@ class _Group:
             self.muted = np.concatenate((self.muted, muted))
         return slot[asset]
 
+    @property
+    def patience(self) -> int:
+        """Without readings for longer, an asset has no data: nanoseconds."""
+        grid = self.detector.grid
+        return (grid.max_hold + 1) * grid.period + self.framer.lateness
+
     def rows(self, asset: Ints) -> Ints | int:
         """The calibration's rows for some of the group's assets; one for all where it is one."""
         return self.calibration[asset] if self.detector.calibration.assets else 0
@@ -169,7 +104,7 @@ class Pipeline:
 
     Args:
         stream: the stream's name.
-        sensors: number of its sensors.
+        channels: its sensors.
         assets: its table of assets.
         detectors: by asset name, or under None the one for all; empty = read, not scored.
         lateness: nanoseconds a tick waits after its end; None = the grid's default.
@@ -183,7 +118,7 @@ class Pipeline:
     def __init__(
         self,
         stream: str,
-        sensors: int,
+        channels: Channels,
         assets: AssetTable,
         detectors: Mapping[str | None, Detector],
         lateness: int | None,
@@ -191,7 +126,8 @@ class Pipeline:
     ) -> None:
         self.assets = assets
         self.listening_since = 0
-        self.board = Board.empty(sensors)
+        self.board = Board.empty(len(channels.names))
+        self.health = Health(stream, channels, assets, rules)
         self.groups = [_Group(stream, detector, lateness, rules) for detector in detectors.values()]
         self._group_of = {name: index for index, name in enumerate(detectors)}
         self._group = np.empty(0, np.int64)  # index of each asset's group, -1 without
@@ -199,8 +135,8 @@ class Pipeline:
 
     @property
     def bytes_per_asset(self) -> int:
-        """Memory of one asset's windows and state; constant."""
-        parts: list[object] = [self.board]
+        """Memory of one asset's windows and state, alerts included; constant."""
+        parts: list[object] = [self.board, *self.health.parts]
         if self.groups:
             group = self.groups[0]
             parts += [group.framer, group.framer.ticks, group.ring, group.decision]
@@ -217,6 +153,9 @@ class Pipeline:
         """
         self._admit()
         out = self._nothing(len(readings.asset))
+        if readings.strays is not None:
+            rejected = self.health.reject(readings, readings.strays, self.board.value)
+            out.alerts.extend(rejected)
         if len(readings.asset):
             self._note(readings)
         results = [
@@ -224,9 +163,27 @@ class Pipeline:
             for group, rows in self._rows_by_group(readings.asset)
             if now is not None or len(rows)
         ]
+        total = _total(out, results)
         if now is not None:
+            accepted = out.rows == MessageOutcome.ACCEPTED
+            self.health.silence.hear(
+                readings.asset[accepted], ~np.isnan(readings.values[accepted]), now
+            )
+            if readings.strays is not None:
+                self.health.silence.hear(
+                    readings.strays.asset, ~np.isnan(readings.strays.values), now
+                )
+            total.alerts.extend(self.health.silence.look(now, self.listening_since))
             self._notice_silence(now)
-        return _total(out, results)
+        return total
+
+    def firing(self) -> Iterator[tuple[int | None, Alert]]:
+        """The open alerts, each with its asset's index; None where it is the whole stream's."""
+        for group in self.groups:
+            for index, life in list(group.alerts.lives.items()):
+                if life.firing and life.last is not None:
+                    yield index, life.last
+        yield from self.health.firing()
 
     def finish(self) -> Outcome:
         """The end of the input: close every open tick."""
@@ -248,8 +205,13 @@ class Pipeline:
         self._group = np.concatenate((self._group, np.array(fresh, np.int64)))
         self._slot = np.concatenate((self._slot, np.full(len(fresh), -1)))
         self.board.ensure(len(names))
-        unscored = np.flatnonzero(self._group[known:] < 0) + known
-        self.board.state[unscored] = State.UNCALIBRATED
+        new = np.arange(known, len(names))
+        self.health.silence.admit(new, None, 0)
+        for index, group in enumerate(self.groups):
+            self.health.silence.admit(
+                new[self._group[new] == index], group.detector, group.patience
+            )
+        self.board.state[new[self._group[new] < 0]] = State.UNCALIBRATED
 
     def _rows_by_group(self, asset: Ints) -> list[tuple[_Group, Ints]]:
         if len(self.groups) == 1 and not (self._group < 0).any():
@@ -304,6 +266,8 @@ class Pipeline:
         time = frames.tick * detector.grid.period
         seen = Evidence(asset, time, frames, verdicts, row, scores)
         alerts = group.alerts.step(seen, self.assets)
+        spread = detector.calibration.spread[group.calibration[frames.asset]]
+        alerts += self.health.judge(asset, frames, detector, told, spread)
         skipped = Counter(
             {name: int((frames.coverage == code).sum()) for name, code in _SKIPPED.items()}
         )
@@ -377,15 +341,18 @@ class Pipeline:
     def _notice_silence(self, now: int) -> None:
         """An asset without readings for longer than a hold has no score and no normal state."""
         for group in self.groups:
-            grid = group.detector.grid
-            patience = (grid.max_hold + 1) * grid.period + group.framer.lateness
             since = np.maximum(self.board.heard[group.assets], self.listening_since)
-            quiet = group.assets[since + patience < now]
+            quiet = group.assets[since + group.patience < now]
             self.board.score[quiet] = np.nan
             self.board.share[quiet] = np.nan
             self.board.expected[quiet] = np.nan
             quiet = quiet[self.board.state[quiet] != State.ANOMALOUS]
             self.board.state[quiet] = State.NO_DATA
+        state = self.board.state[: len(self._group)]
+        mute = self.health.silence.told[: len(state)] & (state == State.WARMING)
+        state[mute] = State.NO_DATA
+        gone = np.flatnonzero(self._group < 0)
+        state[gone] = np.where(self.health.silence.gone[gone], State.NO_DATA, State.UNCALIBRATED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,12 +64,14 @@ class Readings:
         time: nanoseconds since the epoch, shape (rows,).
         values: NaN where there is no reading; never a whole row, shape (rows, sensors).
         message: index of the message each row came in, shape (rows,).
+        strays: of the same messages, the values of known assets that are out of range.
     """
 
     asset: Ints
     time: Ints
     values: Floats
     message: Ints
+    strays: "Readings | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +292,7 @@ class Reader:
         became = np.full(len(rows), MessageOutcome.NO_SENSOR, np.uint8)
         if self._rates is not None:
             self._rate(self._rates, senders, time, values, source, future, became, reject)
-        values = self._good(values, source, future, reject)
+        values, strays = self._good(values, source, future, reject)
         became[~np.isnan(values).all(axis=1)] = MessageOutcome.ACCEPTED
         became[future] = MessageOutcome.FUTURE
         asset = np.array([sender.index for sender in senders], np.int64)
@@ -304,7 +306,9 @@ class Reader:
                 asset[row] = sender.index = self.assets.index(sender.asset, sender.labels)
         np.minimum.at(outcome, origin, became)
         kept = became == MessageOutcome.ACCEPTED
-        return Readings(asset[kept], time[kept], values[kept], origin[kept]), outcome
+        astray = (asset >= 0) & ~np.isnan(strays).all(axis=1)
+        out = Readings(asset[astray], time[astray], strays[astray], origin[astray])
+        return Readings(asset[kept], time[kept], values[kept], origin[kept], out), outcome
 
     def _rate(
         self,
@@ -332,8 +336,10 @@ class Reader:
             else:
                 values[row, sensor] = found
 
-    def _good(self, values: Floats, source: Ints, future: Bools, reject: Reject) -> Floats:
-        """The values as readings, NaN where they are none."""
+    def _good(
+        self, values: Floats, source: Ints, future: Bools, reject: Reject
+    ) -> tuple[Floats, Floats]:
+        """The values as readings, NaN where they are none, and those that are out of range."""
         of = source if len(self._sources) > 1 else 0
         with np.errstate(over="ignore"):
             values = values * self._scale[of] + self._offset[of]
@@ -341,6 +347,7 @@ class Reader:
         infinite = np.isinf(values) & ~ahead
         outside = (values < self._low[of]) | (values > self._high[of])
         outside &= ~ahead & ~infinite
+        strays = np.where(outside, values, math.nan)
         for refused, reason in (
             (ahead, "future"),
             (infinite, "not-finite"),
@@ -349,7 +356,7 @@ class Reader:
             for sensor in np.flatnonzero(refused.any(axis=0)):
                 reject(int(sensor), reason, int(refused[:, sensor].sum()))
             values[refused] = math.nan
-        return values
+        return values, strays
 
     def _sender(self, topic: str) -> _Sender:
         """Who sends on a topic."""

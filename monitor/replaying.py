@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from models.frame import SECOND
+from models.frame import SECOND, Floats, Ints
 from models.recording import Recording, read
 from monitor.alert import Alert
 from monitor.config import StreamConfig
@@ -50,12 +51,19 @@ def replay(
     sensors = stream.sensors
     outside = (recording.values < sensors.low) | (recording.values > sensors.high)
     values_read = np.where(outside, np.nan, recording.values)
-    rows = np.flatnonzero(~np.isnan(values_read).all(axis=1))
+    astray = np.where(outside, recording.values, np.nan)
+    rows = np.flatnonzero(~np.isnan(recording.values).all(axis=1))
     for start in range(0, len(rows), ROWS):
         part = rows[start : start + ROWS]
-        readings = Readings(recording.asset[part], recording.time[part], values_read[part], part)
-        yield from pipeline.step(readings, None).alerts
+        strays, good = _readings(recording, astray, part), _readings(recording, values_read, part)
+        yield from pipeline.step(replace(good, strays=strays), None).alerts
     yield from pipeline.finish().alerts
+
+
+def _readings(recording: Recording, values: Floats, rows: Ints) -> Readings:
+    """Those of some rows that hold any of these values."""
+    rows = rows[~np.isnan(values[rows]).all(axis=1)]
+    return Readings(recording.asset[rows], recording.time[rows], values[rows], rows)
 
 
 def messages(

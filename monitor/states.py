@@ -7,8 +7,9 @@ import numpy as np
 
 from models.frame import NEVER, SECOND, Coverage, grown
 from models.recording import iso
-from monitor.alert import UNSCORED, significant
-from monitor.pipeline import State
+from monitor.alert import Alert, significant
+from monitor.board import State
+from monitor.lives import UNSCORED
 from monitor.stream import Stream
 
 INTERVAL = 10 * SECOND  # a score that moves on is published no more often
@@ -54,26 +55,27 @@ class StateTopic:
         due = np.flatnonzero(changed[: len(names)])
         if not len(due):
             return
-        lives = {i: x for g in self._stream.pipeline.groups for i, x in g.alerts.lives.items()}
+        open_alerts: dict[int | None, list[Alert]] = {}
+        for index, alert in self._stream.pipeline.firing():
+            open_alerts.setdefault(index, []).append(alert)
         for index in due.tolist():
-            life = lives.get(index)
-            last = life.last if life is not None and life.firing else None
+            mine = open_alerts.get(index, [])
             coverage = Coverage(int(board.coverage[index]))
             payload = {
                 "state": State(state[index]).label,
                 "score": None if np.isnan(score[index]) else significant(float(score[index])),
                 "time": iso(int(board.time[index])) if board.time[index] != NEVER else None,
-                "reason": _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
+                "reason": _missing(mine, len(self._stream.sensors.names))
+                or _reason(State(state[index]), coverage, scored=not np.isnan(score[index])),
                 "alerts": [
                     {
-                        "alert_id": last.alert_id,
-                        "kind": last.kind,
-                        "severity": last.severity,
-                        "onset": iso(last.onset),
+                        "alert_id": one.alert_id,
+                        "kind": one.kind,
+                        "severity": one.severity,
+                        "onset": iso(one.onset),
                     }
-                ]
-                if last
-                else [],
+                    for one in mine
+                ],
             }
             yield (
                 f"{self._root}/{self._stream.name}/{names[index]}/state",
@@ -85,6 +87,14 @@ class StateTopic:
                 score[index],
                 now,
             )
+
+
+def _missing(alerts: Iterable[Alert], sensors: int) -> str:
+    """Which sensors' readings do not arrive, while others do."""
+    for alert in alerts:
+        if alert.kind == "no-data" and len(alert.sensors) < sensors:
+            return f"no readings of {', '.join(one.name for one in alert.sensors)} arrive"
+    return ""
 
 
 def _reason(state: State, coverage: Coverage, *, scored: bool) -> str:

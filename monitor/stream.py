@@ -12,6 +12,7 @@ from models.detector import Detector
 from models.frame import SECOND, Ints
 from monitor import sources
 from monitor.alert import Alert, AlertRules
+from monitor.channels import Channels
 from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
 from monitor.pipeline import Outcome, Pipeline
@@ -33,7 +34,7 @@ class Books:
         rejected: readings by (sensor index, reason).
         scored: windows.
         skipped: windows by reason.
-        alerts: alerts opened, by (asset, kind, severity).
+        alerts: alerts opened, by (asset, kind, severity); the whole stream's under "".
     """
 
     received: int = 0
@@ -95,12 +96,21 @@ class Stream:
         lateness = self.config.lateness
         return Pipeline(
             self.name,
-            len(self.sensors.names),
+            self._channels,
             assets,
             self.detectors,
             None if lateness is None else round(lateness * SECOND),
             self._rules,
         )
+
+    @property
+    def _channels(self) -> Channels:
+        sensors, given = self.sensors, _units(self.config)
+        units = tuple(given.get(name, "") for name in sensors.names)
+        for detector in self.detectors.values():
+            both = zip(units, detector.units, strict=True)
+            units = tuple(unit or known or "" for unit, known in both)
+        return Channels(sensors.names, units, sensors.low, sensors.high)
 
     def take(self, messages: Sequence[Message], now: int) -> list[Alert]:
         """Read messages, advance the pipeline and enter all of it in the books."""
@@ -125,7 +135,7 @@ class Stream:
         books.skipped.update(result.skipped)
         for alert in result.alerts:
             if alert.step == "opened":
-                books.alerts[alert.asset, alert.kind, alert.severity] += 1
+                books.alerts[alert.asset or "", alert.kind, alert.severity] += 1
 
 
 def _settle(outcome: np.ndarray, readings: Readings, result: Outcome) -> None:
@@ -192,13 +202,17 @@ def _per_asset(model: Path) -> list[tuple[str, Path]]:
     ]
 
 
-def _with_units(config: StreamConfig, detector: Detector) -> Detector:
-    given = {
+def _units(config: StreamConfig) -> dict[str, str]:
+    return {
         name: sensor.unit
         for source in reversed(config.sources)
         for name, sensor in source.sensors.items()
         if sensor.unit
     }
+
+
+def _with_units(config: StreamConfig, detector: Detector) -> Detector:
+    given = _units(config)
     units = tuple(
         given.get(name, unit) for name, unit in zip(detector.sensors, detector.units, strict=True)
     )

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from models.frame import SECOND
 from monitor.alert import Alert
+from monitor.board import State
 from monitor.config import Config
 from monitor.daemon import Daemon, link_settings
 from monitor.demo.broker import Address, broker
 from monitor.demo.plant import ASSETS, SENSORS, Fault, Plant, payload, schedule, stamp
 from monitor.demo.view import AssetRow, Finding, Snapshot, View, summary
-from monitor.pipeline import State
 from monitor.player import play
 from monitor.stream import Stream, open_streams
 

@@ -29,8 +29,8 @@ from models.frame import SECOND, Float32s, Floats, Framer, Grid, Ints
 from models.packing import export
 from models.recording import iso
 from models.runtime import OnnxRuntime
-from monitor.alert import AlertBook
 from monitor.config import AlertsConfig, StreamConfig
+from monitor.lives import AlertBook
 from monitor.pipeline import Pipeline
 from monitor.reading import Message, Reader
 from monitor.stream import Stream

@@ -133,6 +133,47 @@ def test_each_sensor_may_have_a_topic_of_its_own(
     )
 
 
+def test_a_stuck_sensor_and_one_in_another_unit_are_told_as_replay_tells_them(
+    broker: Mosquitto,
+    outside: tuple[Machine, Listener],
+    start: Callable[..., Daemon],
+    tmp_path: Path,
+) -> None:
+    _, listener = outside
+    normal, faulty, bundle = (tmp_path / name for name in ("normal.csv", "p9.csv", "fast"))
+    pumps = Pumps(seed=3)
+    rows = [pumps.sample(tick)[0].tolist() for tick in range(900)]
+    write_fast(normal, rows, step=1.0)
+    speed, pressure = SENSOR_NAMES.index("speed"), SENSOR_NAMES.index("pressure")
+    for row in rows[300:500]:
+        row[speed] = 1320.0
+        row[pressure] *= 1000
+    write_fast(faulty, rows, step=1.0)
+    trainer("fit", normal, "--out", bundle, "--model", "pca", "--window", "8")
+    stream = f'name = "fast"\nmodel = "{bundle}"\ntopic = "plant/{{asset}}"\ntime = "at"'
+    daemon = start(broker.port, stream=stream).await_ready()
+    config, _ = write_config(tmp_path, broker.port, stream=stream)
+    arguments = (faulty, "--config", config, "--stream", "fast")
+    replayed = sensor_monitor("replay", *arguments)
+
+    played = sensor_monitor("publish", *arguments, "--speed", "max")
+
+    assert played.returncode == replayed.returncode == 0, played.stderr + replayed.stderr
+    daemon.await_frames(len(rows), "fast")
+    daemon.stop()
+    listener.await_farewell()
+    assert as_replay_sorts(listener.alerts()) == replayed.stdout.encode().splitlines()
+    told = [json.loads(line)["data"] for line in listener.alerts()]
+    for kind, sensor, words in (
+        ("stuck", "speed", "speed has read exactly 1320 since"),
+        ("out-of-range", "pressure", "as if its unit had changed (×1000)"),
+    ):
+        opened, resolved = (one for one in told if one["kind"] == kind)
+        assert [one["name"] for one in opened["sensors"]] == [sensor]
+        assert words in opened["summary"]
+        assert resolved["reason"] == "normal"
+
+
 @pytest.mark.skipif(not SKAB.is_dir(), reason="wants the SKAB recordings in ../shared/data/skab")
 def test_a_real_pump_raises_the_alerts_of_replay_byte_for_byte(
     broker: Mosquitto,
@@ -196,11 +237,11 @@ def others() -> Iterable[Event]:
             yield f"plant/{name}/telemetry", payload(rows[number % len(rows)], when)
 
 
-def write_fast(path: Path, rows: list[list[float]]) -> None:
-    """A recording at ten rows a second."""
+def write_fast(path: Path, rows: list[list[float]], step: float = 0.1) -> None:
+    """A recording at ten rows a second, or another step."""
     names = ",".join(SENSOR_NAMES)
     lines = [
-        f"{1_700_000_000 + 0.1 * tick:.1f}," + ",".join(map(str, row))
+        f"{1_700_000_000 + step * tick:.1f}," + ",".join(map(str, row))
         for tick, row in enumerate(rows)
     ]
     path.write_text("\n".join([f"timestamp,{names}", *lines]) + "\n")

@@ -8,16 +8,18 @@ import numpy as np
 from hypothesis import settings
 
 from models.decision import Rule
-from models.detector import Calibration, Detector
+from models.detector import Calibration, Detector, Habits
 from models.frame import SECOND, Float32s, Grid
 from models.running import Condition
 from models.runtime import Outputs
 from monitor.alert import Alert, cloudevent
+from monitor.channels import Channels
 from monitor.config import AlertsConfig, SensorConfig, StreamConfig
 from monitor.reading import AssetTable, Message, MessageOutcome, Readings
 from monitor.stream import Stream
 
 TODAY = 1_790_000_000 * SECOND
+X, XY = Channels.plain("x"), Channels.plain("x", "y")
 EVERY_SCORE = Rule(smooth=1, need=1, of=1, clear=0.8)
 
 # A rule is not broken by a slow machine; the number is said, for other tests may set another.
@@ -54,6 +56,7 @@ def detector(
     digest: str = "d1gest",
     network: Network | None = None,
     calibrated: Mapping[str, float] | None = None,
+    habits: Habits | None = None,
 ) -> Detector:
     """A detector whose raw score is the mean size of the newest readings in their spreads.
 
@@ -92,6 +95,7 @@ def detector(
         tail=1,
         calibration=calibration,
         runtime=network or Network(),
+        habits=habits,
     )
 
 

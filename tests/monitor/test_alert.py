@@ -12,8 +12,9 @@ from models.decision import Rule
 from models.detector import Detector
 from models.frame import SECOND
 from monitor.alert import Alert, AlertRules, SensorEvidence, alert_id, cloudevent, significant
+from monitor.channels import Channels
 from monitor.pipeline import Pipeline
-from tests.monitor.machines import EVERY_SCORE, TODAY, detector, many, readings, table
+from tests.monitor.machines import EVERY_SCORE, TODAY, XY, X, detector, many, readings, table
 
 QUICK = AlertRules(renotify=10**6 * SECOND, expire=10**6 * SECOND)
 
@@ -23,7 +24,7 @@ class Machine:
 
     def __init__(self, rules: AlertRules = QUICK, with_detector: Detector | None = None) -> None:
         self.detector = with_detector or detector()
-        self.pipeline = Pipeline("pumps", 1, table("p7"), {None: self.detector}, 0, rules)
+        self.pipeline = Pipeline("pumps", X, table("p7"), {None: self.detector}, 0, rules)
 
     def take(self, scores: Sequence[float | None], start: int = 0) -> list[Alert]:
         """Alerts of some seconds, all but the last; None where there is no reading."""
@@ -288,7 +289,7 @@ def test_the_steps_of_a_life_follow_each_other(
         )
         assert [one.number for one in of] == list(range(len(of)))
         assert all(one.time < other.time for one, other in pairwise(of))
-        assert all(one.peak_score <= other.peak_score for one, other in pairwise(of))
+        assert all((one.peak_score or 0) <= (other.peak_score or 0) for one, other in pairwise(of))
         assert of[0].time - of[0].onset >= rules.hold
 
 
@@ -461,7 +462,7 @@ def test_readings_are_rounded_by_their_normal_spread(
     spread: float, value: float, shown: float
 ) -> None:
     with_detector = detector(["x", "y"], spread=[spread, 1.0])
-    pipeline = Pipeline("pumps", 2, table("p7"), {None: with_detector}, 0, QUICK)
+    pipeline = Pipeline("pumps", XY, table("p7"), {None: with_detector}, 0, QUICK)
     rows = readings([(0, 0, [0, 0]), (0, 1, [value, 9]), (0, 2, [0, 0])])
     sensors = {one.name: one for one in pipeline.step(rows, None).alerts[0].sensors}
     assert repr(sensors["x"].actual) == repr(shown)
@@ -471,7 +472,9 @@ def test_readings_are_rounded_by_their_normal_spread(
 def test_sensors_are_named_strongest_first_and_at_most_ten() -> None:
     names = [f"s{n}" for n in range(12)]
     with_detector = detector(names, units=["mm/s", None, *["A"] * 10])
-    pipeline = Pipeline("pumps", 12, table("p7"), {None: with_detector}, 0, QUICK)
+    pipeline = Pipeline(
+        "pumps", Channels.plain(*names), table("p7"), {None: with_detector}, 0, QUICK
+    )
     sizes = [5, 1, 9, 0, 2, 7, 7, 3, 0, 4, 8, 6]
     rows = readings([(0, 0, [0] * 12), (0, 1, sizes), (0, 2, [0] * 12)])
     (opened,) = pipeline.step(rows, None).alerts
@@ -482,12 +485,14 @@ def test_sensors_are_named_strongest_first_and_at_most_ten() -> None:
     assert [one.unit for one in opened.sensors if one.name in ("s0", "s1", "s2")] == [
         *("A", "mm/s", "")
     ]
-    np.testing.assert_allclose(sum(one.share for one in opened.sensors), 1.0)
+    np.testing.assert_allclose(sum(one.share or 0 for one in opened.sensors), 1.0)
 
 
 def test_held_sensors_are_named_in_the_quality() -> None:
     with_detector = detector(["x", "y", "z"])
-    pipeline = Pipeline("pumps", 3, table("p7"), {None: with_detector}, 0, QUICK)
+    pipeline = Pipeline(
+        "pumps", Channels.plain("x", "y", "z"), table("p7"), {None: with_detector}, 0, QUICK
+    )
     none = float("nan")
     rows = readings(
         [(0, 0, [0, 0, 0]), (0, 1, [9, none, none]), (0, 2, [0, 0, 0]), (0, 3, [9, 9, 9])]

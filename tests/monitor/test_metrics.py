@@ -187,21 +187,46 @@ def test_a_sensor_never_read_has_no_value_and_no_time() -> None:
     assert of_asset(found, "last_reading_timestamp_seconds", "p1") == [TODAY / SECOND + 1]
 
 
+def total_of(found: Samples, kind: str) -> list[tuple[dict[str, str], float]]:
+    return [one for one in found["alerts_total"] if one[0]["kind"] == kind]
+
+
+def test_alerts_of_every_kind_are_counted_from_zero_and_those_of_a_whole_stream_too() -> None:
+    found = samples(fed([0]))
+    counted = [(one["asset"], one["kind"], one["severity"]) for one, _ in found["alerts_total"]]
+    assert counted == [
+        *(("p1", "anomaly", severity) for severity in ("warning", "critical")),
+        *(("p1", kind, "warning") for kind in ("no-data", "stuck", "out-of-range")),
+        ("", "no-data", "warning"),
+    ]
+    assert {value for _, value in found["alerts_total"]} == {0.0}
+
+
+def test_a_health_alert_is_active_beside_the_anomaly() -> None:
+    of = fed([0.5] * 3)
+    for second in range(3, 70):
+        of.take([], TODAY + second * SECOND)
+    labels = {"stream": "pumps", "asset": "p1", "kind": "no-data", "severity": "warning"}
+    found = samples(of)
+    assert found["alert_active"] == [(labels, 1.0)]
+    assert total_of(found, "no-data")[0] == (labels, 1.0)
+
+
 def test_an_alert_is_active_for_its_whole_life_and_counted_once() -> None:
     key = {"stream": "pumps", "asset": "p1", "kind": "anomaly"}
     never = (key | {"severity": "critical"}, 0.0)
     found = samples(fed([0, 0, 2, 2]))
     assert found["alert_active"] == [(key | {"severity": "warning"}, 1.0)]
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0), never]
+    assert total_of(found, "anomaly") == [(key | {"severity": "warning"}, 1.0), never]
     found = samples(fed([0, 0, 2, 5, 0.9, 2]))
     assert found["alert_active"] == [(key | {"severity": "critical"}, 1.0)]
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 1.0), never]
+    assert total_of(found, "anomaly") == [(key | {"severity": "warning"}, 1.0), never]
     gap = stream(detector(), lateness=0.0)
     fed([0, 0, 2, 2], of=gap).take([], TODAY + 3600 * SECOND)
     assert len(samples(gap)["alert_active"]) == 1
     found = samples(fed([0, 0, 2, 0, 2, 0, 0]))
     assert "alert_active" not in found
-    assert found["alerts_total"] == [(key | {"severity": "warning"}, 2.0), never]
+    assert total_of(found, "anomaly") == [(key | {"severity": "warning"}, 2.0), never]
     expiring = stream(detector(), lateness=0.0, alerts=AlertsConfig(expire=2))
     found = samples(fed([0, 0, 2, 2, *[1e6] * 5], of=expiring))
     assert "alert_active" not in found

@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 
 from models.adaptation import Adaptation, Start
 from models.decision import Decision, Rule
-from models.detector import Detector
+from models.detector import Detector, Habits
 from models.frame import FOREVER, NEVER, SECOND, Coverage, grown
+from monitor import board as board_module
 from monitor import pipeline as module
 from monitor.alert import Alert, AlertRules
-from monitor.pipeline import Board, Outcome, Pipeline, State
+from monitor.board import Board, State
+from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import MessageOutcome, Readings
 from tests.monitor.machines import (
     EVERY_SCORE,
     TODAY,
+    XY,
     Network,
+    X,
     detector,
     events,
     few,
@@ -46,7 +50,7 @@ def run(
     names = table(*(f"p{n}" for n in range(assets)))
     network = Network()
     with_detector = detector(["x", "y"], window=3, rule=rule, network=network, running=running)
-    pipeline = Pipeline("pumps", 2, names, {None: with_detector}, LATENESS, RULES)
+    pipeline = Pipeline("pumps", XY, names, {None: with_detector}, LATENESS, RULES)
     places = [0, *sorted(min(edge, len(rows)) for edge in edges), len(rows)]
     out = [pipeline.step(readings(rows[start:end], 2), None) for start, end in pairwise(places)]
     return pipeline, [*out, pipeline.finish()]
@@ -135,7 +139,7 @@ def test_a_live_pipeline_tells_what_a_replay_tells(
     # Each row as it arrives, and looks for silence in between.
     arrivals = [(row[1] + rng.random() * 1.999, [row]) for row in rows]
     watching = detector(["x", "y"], window=3, running=running)
-    live = Pipeline("pumps", 2, table("p0"), {None: watching}, 2 * SECOND, RULES)
+    live = Pipeline("pumps", XY, table("p0"), {None: watching}, 2 * SECOND, RULES)
     out: list[Outcome] = []
     for at, arrived in sorted([*arrivals, *((look, []) for look in looks)], key=lambda a: a[0]):
         out.append(live.step(readings(arrived, 2), TODAY + round(at * SECOND)))
@@ -148,7 +152,7 @@ def test_frames_are_scored_in_one_batch_for_each_bundle() -> None:
     network = Network()
     names = table(*(f"p{n}" for n in range(256)))
     with_detector = detector(window=4, network=network)
-    pipeline = Pipeline("pumps", 1, names, {None: with_detector}, 0, RULES)
+    pipeline = Pipeline("pumps", X, names, {None: with_detector}, 0, RULES)
     for second in range(8):
         network.batches.clear()
         out = pipeline.step(readings([(n, second, [0.5]) for n in range(256)]), None)
@@ -159,7 +163,7 @@ def test_frames_are_scored_in_one_batch_for_each_bundle() -> None:
 
 def test_many_frames_of_many_assets_are_one_batch_too() -> None:
     network = Network()
-    pipeline = Pipeline("s", 1, table("a", "b"), {None: detector(network=network)}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a", "b"), {None: detector(network=network)}, 0, RULES)
     out = pipeline.step(readings([(n % 2, n // 2, [n]) for n in range(20)]), None)
     assert network.batches == [16]
     assert out.scored == 16
@@ -182,7 +186,7 @@ def test_an_asset_is_scored_by_its_own_bundle_or_not_at_all() -> None:
         "a": detector(network=networks["a"], digest="of a"),
         "b": detector(network=networks["b"], digest="of b", spread=[2.0], window=3),
     }
-    pipeline = Pipeline("s", 1, table("c", "b", "a"), own, 0, AlertRules())
+    pipeline = Pipeline("s", X, table("c", "b", "a"), own, 0, AlertRules())
     out = pipeline.step(
         readings([(n, second, [second]) for second in range(9) for n in (0, 1, 2)]), None
     )
@@ -204,8 +208,8 @@ def test_in_a_fleet_each_asset_has_its_calibration_and_a_stranger_is_shown_but_n
 ):
     judge: dict[str | None, Detector] = {None: detector(calibrated={"a": 1.0, "b": 10.0})}
     rows = readings([(n, second, [second]) for second in range(9) for n in (0, 1, 2)])
-    quiet = Pipeline("s", 1, table("c", "b", "a"), judge, 0, AlertRules())
-    loud = Pipeline(*("s", 1, table("c", "b", "a"), judge, 0, AlertRules(alert_uncalibrated=True)))
+    quiet = Pipeline("s", X, table("c", "b", "a"), judge, 0, AlertRules())
+    loud = Pipeline(*("s", X, table("c", "b", "a"), judge, 0, AlertRules(alert_uncalibrated=True)))
 
     assert {one.asset for one in quiet.step(rows, None).alerts} == {"a"}
     assert {one.asset for one in loud.step(rows, None).alerts} == {"a", "c"}
@@ -218,7 +222,7 @@ def test_in_a_fleet_each_asset_has_its_calibration_and_a_stranger_is_shown_but_n
 
 
 def test_a_stream_without_a_model_takes_readings_and_scores_none() -> None:
-    pipeline = Pipeline("s", 1, table("a"), {}, None, RULES)
+    pipeline = Pipeline("s", X, table("a"), {}, None, RULES)
     out = pipeline.step(readings([(0, second, [99]) for second in range(9)]), TODAY + 9 * SECOND)
     pipeline.step(readings([]), TODAY + 9999 * SECOND)
     assert out.rows.tolist() == [MessageOutcome.ACCEPTED] * 9
@@ -230,7 +234,7 @@ def test_a_stream_without_a_model_takes_readings_and_scores_none() -> None:
 
 def fed(*scores: float, rules: AlertRules = RULES) -> Pipeline:
     """One asset that has sent a reading a second, received at once."""
-    pipeline = Pipeline("s", 1, table("a"), {None: detector()}, 0, rules)
+    pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, rules)
     for second, score in enumerate(scores):
         pipeline.step(readings([(0, second, [score])]), TODAY + second * SECOND)
     return pipeline
@@ -248,14 +252,14 @@ def test_the_state_follows_the_newest_frame() -> None:
     assert seen(fed(0, 0, 2, 2, 0.875, 0)) == (State.ANOMALOUS, 0.875)
     assert seen(fed(0, 0, 2, 2, 0.5, 0)) == (State.NORMAL, 0.5)
     rule = Rule(smooth=1, need=2, of=2, clear=0.8)
-    pipeline = Pipeline("s", 1, table("a"), {None: detector(rule=rule)}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a"), {None: detector(rule=rule)}, 0, RULES)
     pipeline.step(readings([(0, n, [n]) for n in range(4)]), None)
     assert seen(pipeline) == (State.PENDING, 2.0)
 
 
 def test_an_idle_machine_has_no_score_and_one_that_has_settled_warms_up_anew() -> None:
     resting = detector(running="x > 0", settle=2)
-    pipeline = Pipeline("s", 1, table("a"), {None: resting}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a"), {None: resting}, 0, RULES)
     found: list[tuple[State, float]] = []
     for second, reading in enumerate([0.5] * 4 + [0] * 2 + [0.5] * 5):
         pipeline.step(readings([(0, second, [reading])]), TODAY + second * SECOND)
@@ -267,7 +271,7 @@ def test_an_idle_machine_has_no_score_and_one_that_has_settled_warms_up_anew() -
 
 
 def test_an_idle_machine_with_an_open_alert_stays_anomalous_without_a_score() -> None:
-    pipeline = Pipeline("s", 1, table("a"), {None: detector(running="x > 0")}, 0, AlertRules())
+    pipeline = Pipeline("s", X, table("a"), {None: detector(running="x > 0")}, 0, AlertRules())
     for second, reading in enumerate([0.5, 0.5, 2, 2, 0, 0, 0]):
         pipeline.step(readings([(0, second, [reading])]), TODAY + second * SECOND)
     assert seen(pipeline)[0] is State.ANOMALOUS
@@ -284,7 +288,7 @@ def test_windows_that_reach_into_idleness_are_counted_as_idle() -> None:
 def test_scores_from_before_idleness_do_not_count_after_it() -> None:
     rule = Rule(smooth=2, need=3, of=6, clear=0.8)
     resting = detector(rule=rule, running="x > 0")
-    pipeline = Pipeline("s", 1, table("a"), {None: resting}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a"), {None: resting}, 0, RULES)
     scores: list[float] = []
     for second, reading in enumerate((0.5, 0.5, 2.5, 0, 0.5, 0.5, 1.75, 0)):
         pipeline.step(readings([(0, second, [reading])]), None)
@@ -300,7 +304,7 @@ def test_a_window_without_a_finite_score_is_unscorable_and_never_normal() -> Non
     assert seen(pipeline)[0] is State.UNSCORABLE
     assert math.isnan(pipeline.board.score[0])
     assert np.isnan(pipeline.board.share[0]).all()
-    pipeline = Pipeline("s", 1, table("a"), {None: detector()}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, RULES)
     out = pipeline.step(
         readings([(0, n, [one]) for n, one in enumerate((0, 0, 1e6, 1e6, 0))]), None
     )
@@ -308,7 +312,7 @@ def test_a_window_without_a_finite_score_is_unscorable_and_never_normal() -> Non
 
 
 def test_one_asset_without_a_score_leaves_the_others_theirs() -> None:
-    pipeline = Pipeline("s", 1, table("a", "b"), {None: detector()}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a", "b"), {None: detector()}, 0, RULES)
     rows: list[Row] = [(n, second, [1e6 if n else 0.5]) for second in range(4) for n in (0, 1)]
     assert pipeline.step(readings(rows), None).scored == 2
     np.testing.assert_equal(pipeline.board.score[:2], [0.5, math.nan])
@@ -358,7 +362,7 @@ def test_while_we_do_not_listen_nobody_is_silent() -> None:
 
 
 def test_silence_of_one_asset_is_not_that_of_another() -> None:
-    pipeline = Pipeline("s", 1, table("a", "b"), {None: detector()}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a", "b"), {None: detector()}, 0, RULES)
     for second in range(9):
         rows: list[Row] = [(n, second, [0.5]) for n in (0, 1) if not n or second < 4]
         pipeline.step(readings(rows), TODAY + second * SECOND)
@@ -376,7 +380,7 @@ def test_holes_are_counted_by_what_they_do_to_the_window() -> None:
 
 def test_scores_from_before_a_gap_do_not_count_after_it() -> None:
     rule = Rule(smooth=2, need=3, of=6, clear=0.8)
-    pipeline = Pipeline("s", 1, table("a"), {None: detector(rule=rule)}, 0, RULES)
+    pipeline = Pipeline("s", X, table("a"), {None: detector(rule=rule)}, 0, RULES)
     seen_at: dict[int, float] = {}
     for second, score in {0: 0, 1: 0.5, 2: 2.5, 9: 0, 10: 0.5, 11: 1.75, 12: 0}.items():
         pipeline.step(readings([(0, second, [score])]), None)
@@ -403,7 +407,7 @@ def test_the_board_shows_the_newest_reading_in_any_order_and_of_equal_stamps_the
 ) -> None:
     rows: list[Row] = [(asset, time, [value, 3.0]) for asset, time, value in drawn]
     detectors: dict[str | None, Detector] = {None: detector(["x", "y"])} if models else {}
-    pipeline = Pipeline("s", 2, table("a", "b", "c"), detectors, 0, RULES)
+    pipeline = Pipeline("s", XY, table("a", "b", "c"), detectors, 0, RULES)
     places = [0, *sorted(min(edge, len(rows)) for edge in edges), len(rows)]
     for start, end in pairwise(places):
         pipeline.step(readings(rows[start:end], 2), None)
@@ -426,13 +430,15 @@ DSPOT = Adaptation(2, 2.0, 20, (Start(0.1, (0.2,) * 10, 100.0, 0.01, 0.3),))
 
 @pytest.mark.parametrize("adaptation", [None, DSPOT])
 def test_memory_of_an_asset_is_constant(adaptation: Adaptation | None) -> None:
-    judge = replace(detector(["x", "y"]), adaptation=adaptation)
-    pipeline = Pipeline("s", 2, table(*(f"p{n}" for n in range(32))), {None: judge}, 0, RULES)
+    habits = Habits(np.array([1, 2]), np.array([0.0, 0.0]), np.array([9.0, 9.0]))
+    judge = replace(detector(["x", "y"], habits=habits), adaptation=adaptation)
+    pipeline = Pipeline("s", XY, table(*(f"p{n}" for n in range(32))), {None: judge}, 0, RULES)
     group = pipeline.groups[0]
 
     def held() -> int:
         framer = group.framer
         parts = [pipeline.board, framer, framer.ticks, group.ring, group.decision]
+        parts += pipeline.health.parts
         parts += [group.decision.adapter.state] if group.decision.adapter else []
         return sum(array.nbytes for part in parts for array in arrays_of(part).values())
 
@@ -443,17 +449,20 @@ def test_memory_of_an_asset_is_constant(adaptation: Adaptation | None) -> None:
         rows: list[Row] = [
             (n, start + second, [rng.choice((0, 5)), 0]) for second in range(20) for n in range(32)
         ]
-        pipeline.step(readings(rows), TODAY + start * SECOND)
+        given = replace(readings(rows), strays=readings(rows[:32]))
+        pipeline.step(given, TODAY + start * SECOND)
         sizes.add(held())
         assert len(group.alerts.lives) <= 32
-    assert sizes == {32 * promised}
+    # What an asset needs for health alerts comes with the first of each kind.
+    assert max(sizes) <= 32 * promised
+    assert len(sizes) <= 2
     assert pipeline.bytes_per_asset == promised
 
 
 def test_a_live_threshold_moves_the_published_score_as_it_does_offline() -> None:
     judge = replace(detector(window=1), adaptation=DSPOT)
     numbers = np.random.default_rng(0).exponential(0.3, 300)
-    pipeline = Pipeline("s", 1, table("p0"), {None: judge}, 0, RULES)
+    pipeline = Pipeline("s", X, table("p0"), {None: judge}, 0, RULES)
 
     live: list[float] = []
     for second, number in enumerate(numbers):
@@ -477,7 +486,7 @@ def test_whoever_reads_along_finds_a_row_for_every_state(monkeypatch: pytest.Mon
         seen_rows.append((len(board.state), min(lengths)))
         return grown(array, rows, fill)
 
-    monkeypatch.setattr(module, "grown", watched)
+    monkeypatch.setattr(board_module, "grown", watched)
     board.ensure(1)
     board.ensure(17)
     assert len(seen_rows) == 2 * len(fields(Board))
@@ -488,7 +497,7 @@ def test_whoever_reads_along_finds_a_row_for_every_state(monkeypatch: pytest.Mon
 
 
 def test_a_step_without_readings_before_any_asset_is_nothing() -> None:
-    pipeline = Pipeline("s", 1, table(), {None: detector()}, 0, RULES)
+    pipeline = Pipeline("s", X, table(), {None: detector()}, 0, RULES)
     empty: Readings = readings([])
     for now in (None, TODAY):
         out = pipeline.step(replace(empty), now)

@@ -88,3 +88,25 @@ def test_what_cannot_be_played_is_said(recording: Path, keys: dict[str, Any], wh
     of = stream(detector(), **keys)
     with pytest.raises(InputError, match=rf'stream "pumps" cannot be played: .*{why}'):
         next(messages(of, *read_for(of, recording, None), {"line": "a"}))
+
+
+def test_replay_tells_of_sensors_out_of_range_as_the_daemon_does(tmp_path: Path) -> None:
+    path = tmp_path / "p1.csv"
+    values = [99.0 if 4 <= second < 90 else 0.1 for second in range(100)]
+    lines = [f"{TODAY // SECOND + n},p1,{value}" for n, value in enumerate(values)]
+    path.write_text("\n".join(["timestamp,asset,x", *lines]))
+    of = stream(detector(), sensors={"x": SensorConfig(max=50, unit="bar")}, lateness=0.0)
+
+    found = list(replay(of, *read_for(of, path, None), {"line": "a"}))
+
+    assert [(alert.kind, alert.step) for alert in found] == [
+        ("out-of-range", "opened"),
+        ("out-of-range", "resolved"),
+    ]
+    assert "x reads above 50 bar" in found[0].summary
+    live: list[Alert] = []
+    for second, value in enumerate(values):
+        live += of.take([message(second, value)], TODAY + second * SECOND)
+    assert live == found
+    assert dict(of.books.alerts) == {("p1", "out-of-range", "warning"): 1}
+    assert of.books.rejected[0, "out-of-range"] == 86

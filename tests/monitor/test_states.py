@@ -29,7 +29,7 @@ class Follower:
     def take(self, second: float, value: object, asset: str = "p1") -> dict[str, dict[str, Any]]:
         one = message(second, value, asset)
         alerts = self.of.take([one], one.arrival)
-        return self.look(second, [alert.asset for alert in alerts])
+        return self.look(second, [alert.asset for alert in alerts if alert.asset])
 
 
 def test_a_state_is_told_when_the_asset_appears_and_when_it_changes() -> None:
@@ -184,3 +184,23 @@ def test_scores_in_states_have_four_significant_digits() -> None:
     for second in range(3):
         follower.take(second, 0.123456)
     assert follower.last[TOPIC]["score"] == 0.1235
+
+
+def test_a_health_alert_is_told_in_the_state_beside_the_anomaly() -> None:
+    follower = Follower(stream(detector(["x", "y"]), lateness=0.0))
+    for second in range(4):
+        follower.take(second, {"x": 2, "y": 2})
+    for second in range(4, 66):
+        follower.take(second, {"x": 2})
+    found = follower.last[TOPIC]
+    assert [one["kind"] for one in found["alerts"]] == ["anomaly", "no-data"]
+    assert (found["state"], found["score"]) == ("anomalous", None)
+    assert found["reason"] == "no readings of y arrive"
+
+
+def test_an_asset_that_lacks_a_sensor_has_no_data_and_says_which() -> None:
+    follower = Follower(stream(detector(["x", "y"]), lateness=0.0))
+    for second in range(66):
+        follower.take(second, {"x": 0, "y": 0} if second < 4 else {"x": 0})
+    found = follower.last[TOPIC]
+    assert (found["state"], found["reason"]) == ("no-data", "no readings of y arrive")

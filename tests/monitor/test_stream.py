@@ -11,9 +11,9 @@ from models.bundle import BundleError
 from models.detector import Detector
 from models.frame import SECOND, Floats
 from models.runtime import OnnxRuntime, TorchRuntime
+from monitor.board import State
 from monitor.config import AlertsConfig, Config, SensorConfig
 from monitor.errors import ConfigError, PartMissing
-from monitor.pipeline import State
 from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream, open_streams
 from tests.models.plant import fitted, recording, request, values, written
