@@ -1,4 +1,4 @@
-"""sensor-monitor: run, check, explain, replay, publish, demo."""
+"""sensor-monitor: run, check, explain, replay, publish, record, demo."""
 
 import itertools
 import json
@@ -25,6 +25,7 @@ from models.recording import ExtraMissing, RecordingError, iso
 from monitor import config as configuration
 from monitor.alert import cloudevent
 from monitor.config import Config
+from monitor.config_types import duration as duration_of
 from monitor.errors import BrokerUnavailable, ConfigError, SensorMonitorError
 from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream, open_streams
@@ -286,6 +287,48 @@ def publish(
 
 
 @app.command()
+def record(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the recordings.")],
+    duration: Annotated[
+        str | None, typer.Option(metavar="T", help="How long, such as 4h; default: until ^C.")
+    ] = None,
+) -> None:
+    """Record accepted readings at their own times, in daily files for each asset.
+
+    Beside a running daemon, too. What is there already is gone on with.
+
+    Example: sensor-monitor record --config plant.toml --out recordings --duration 4h
+    """
+    from monitor import recorder
+
+    seconds = None if duration is None else _duration(duration)
+    loaded = configuration.load(config)
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    for one in recorder.record(loaded, open_streams(loaded), out, seconds, stop):
+        books = one.stream.books
+        became = " + ".join(
+            f"{count} {MessageOutcome(code).label}"
+            for code, count in enumerate(books.outcomes.tolist())
+            if count
+        )
+        typer.echo(
+            f"{one.stream.name}: {books.received} messages = {became or 0}; "
+            f"{one.files.rows} rows of {len(one.stream.assets.names)} assets written",
+            err=True,
+        )
+
+
+@app.command()
 def demo(
     seconds: Annotated[int, typer.Option(min=15, help="How long it runs.")] = 60,
 ) -> None:
@@ -447,6 +490,13 @@ def _speed(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise typer.BadParameter(f"{text!r}; wanted a number over 0, or max", param_hint="--speed")
     return speed
+
+
+def _duration(text: str) -> float:
+    try:
+        return duration_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}; {error}", param_hint="--duration") from None
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -70,7 +70,7 @@ class Daemon:
         self._instance = config.instance
         self._on_alert = on_alert
         self.link = Link(
-            replace(link_settings(config.mqtt), packet_size=_packet_size(self.streams)),
+            replace(link_settings(config.mqtt), packet_size=packet_size(self.streams)),
             filters=filters_of(self.streams),
             stale=stale,
             retained=[
@@ -266,7 +266,7 @@ def filters_of(streams: Sequence[Stream]) -> list[str]:
     return list(dict.fromkeys(name for stream in streams for name in stream.filters))
 
 
-def _packet_size(streams: Sequence[Stream]) -> int:
+def packet_size(streams: Sequence[Stream]) -> int:
     """Room for the largest payload that a stream wants, its topic and a header."""
     largest = max(int(stream.config.max_payload) for stream in streams)
     return max(MAXIMUM_PACKET_SIZE, largest + 66 * 1024)

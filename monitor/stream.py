@@ -1,7 +1,7 @@
 """A configured stream: its reader, its pipeline, and the books that account for every message."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from monitor.topics import covers
 
 # Ticks that a stream may keep open for stragglers: each costs every asset a frame's memory.
 MOST_OPEN_TICKS = 10_000
+
+# What readings are handed to, with the time it is.
+Step = Callable[[Readings, int], Outcome]
 
 
 @dataclass(slots=True)
@@ -114,8 +117,12 @@ class Stream:
 
     def take(self, messages: Sequence[Message], now: int) -> list[Alert]:
         """Read messages, advance the pipeline and enter all of it in the books."""
+        return self.account(messages, now, self.pipeline.step)
+
+    def account(self, messages: Sequence[Message], now: int, step: Step) -> list[Alert]:
+        """Read messages, hand their readings on, and enter what became of all in the books."""
         readings, outcome = self.reader.read(messages, self._reject)
-        result = self.pipeline.step(readings, now)
+        result = step(readings, now)
         _settle(outcome, readings, result)
         self._enter(len(messages), outcome, result)
         return result.alerts
