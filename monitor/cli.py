@@ -1,4 +1,4 @@
-"""sensor-monitor: run, check, explain, replay, publish, record, demo."""
+"""sensor-monitor: run, check, explain, replay, publish, record, discover, demo."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ from monitor import config as configuration
 from monitor.alert import cloudevent
 from monitor.config import Config
 from monitor.config_types import duration as duration_of
-from monitor.errors import BrokerUnavailable, ConfigError, SensorMonitorError
+from monitor.errors import BrokerUnavailable, CannotWrite, ConfigError, SensorMonitorError
 from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream, open_streams
 
@@ -111,13 +111,7 @@ def run(config: ConfigPath) -> None:
             )
     stale = subscriptions.stale(loaded.state.directory, filters_of(streams))
     daemon = Daemon(loaded, streams, stale=stale)
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.is_set():
-            os._exit(128 + number)  # asked twice: leave at once, nothing here needs more
-        stop.set()
+    stop = _told_to_stop()
 
     def no_reload(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -125,8 +119,6 @@ def run(config: ConfigPath) -> None:
             "SIGHUP: the configuration is read at the start only; restart to read it again"
         )
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
     signal.signal(signal.SIGHUP, no_reload)
     daemon.run(stop)
 
@@ -304,16 +296,7 @@ def record(
 
     seconds = None if duration is None else _duration(duration)
     loaded = configuration.load(config)
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    stop = _told_to_stop()
     for one in recorder.record(loaded, open_streams(loaded), out, seconds, stop):
         books = one.stream.books
         became = " + ".join(
@@ -326,6 +309,33 @@ def record(
             f"{one.files.rows} rows of {len(one.stream.assets.names)} assets written",
             err=True,
         )
+
+
+@app.command()
+def discover(
+    host: Annotated[str, typer.Option(help="The broker.")],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    duration: Annotated[str, typer.Option(metavar="T", help="How long to listen.")] = "2m",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new file; default: stdout.")
+    ] = None,
+) -> None:
+    """Listen to a broker and write a configuration to start from; nothing is sent there.
+
+    Example: sensor-monitor discover --host 127.0.0.1 --duration 2m --out plant.toml
+    """
+    from monitor import draft
+    from monitor.watching import watch
+
+    if out is not None and out.exists():
+        raise CannotWrite(f"{out}: is there already; wanted a new file")
+    survey = watch(host, port, _duration(duration), _told_to_stop())
+    text = draft.render(survey, host=host, port=port)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+    typer.echo(f"{len(survey.topics)} topics heard", err=True)
 
 
 @app.command()
@@ -490,6 +500,21 @@ def _speed(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise typer.BadParameter(f"{text!r}; wanted a number over 0, or max", param_hint="--speed")
     return speed
+
+
+def _told_to_stop() -> threading.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends us at once."""
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.is_set():
+            os._exit(128 + number)  # asked twice: leave at once, nothing here needs more
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
 
 
 def _duration(text: str) -> float:
