@@ -13,21 +13,8 @@ from tests.e2e.program import BIN, PATIENCE, Machine, sensor_monitor
 from tests.monitor.test_real_payloads import RECORDS, records, sent
 from tests.mosquitto import Mosquitto, free_port
 
-FAMILIES = [
-    "s02",
-    "s10",
-    "s13",
-    "s15",
-    "s16",
-    "s20",
-    "s22",
-    "s23",
-    "s24",
-    "s26",
-    "s27",
-    "s28",
-    "s30",
-]
+NUMBERS = 2, 10, 13, 15, 16, 20, 22, 23, 24, 26, 27, 28, 30
+FAMILIES = [f"s{number:02}" for number in NUMBERS]
 
 
 @pytest.mark.skipif(not RECORDS.is_file(), reason=f"no payloads in {RECORDS}")
