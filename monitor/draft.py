@@ -35,7 +35,7 @@ def render(survey: Survey, *, host: str, port: int) -> str:
     rest = [topic for topic in survey.topics if topic not in used]
     if rest:
         lines += ["", f"# On {len(rest)} topics no number was found, such as:"]
-        lines += [f"#   {json.dumps(topic, ensure_ascii=False)}" for topic in sorted(rest)[:10]]
+        lines += [f"#   {_text(topic)}" for topic in sorted(rest)[:10]]
     if survey.left_out:
         lines += [
             "",

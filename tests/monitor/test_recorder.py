@@ -66,9 +66,12 @@ def arrivals(draw: st.DrawFn) -> list[list[Message]]:
     ]
     found.sort(key=lambda pair: pair[0])
     batches: list[list[Message]] = [[]]
+    began = found[0][0]
     for tenth, one in found:
-        if batches[-1] and draw(st.booleans()):
+        # A batch counts as of its first arrival, so it is short, as the daemon's are.
+        if batches[-1] and (tenth > began + 5 or draw(st.booleans())):
             batches.append([])
+            began = tenth
         arrival = TODAY + round((NOON + tenth / 10) * SECOND)
         batches[-1].append(Message(one.topic, one.payload, arrival, one.retained))
     return batches
