@@ -12,7 +12,14 @@ import numpy as np
 import torch
 
 from models import bundle
-from models.calibration import Fold, Head, calibrate, calibrate_once, calibration_specs
+from models.calibration import (
+    Fold,
+    Head,
+    calibrate,
+    calibrate_once,
+    calibration_specs,
+    errors,
+)
 from models.checkpoint import fingerprint
 from models.decision import Rule
 from models.descent import MOST_TO_VALIDATE, spaced
@@ -215,12 +222,13 @@ def _units(the: Plan, folds: list[Fitted], head: Head) -> list[Floats]:
 
 def _residual(folds: Sequence[Fold], the: Plan) -> float:
     """Mean squared residual of validation windows, whatever the family was trained to lessen."""
+    frames, window = the.frames, the.grid.window
     found: list[float] = []
     for fold in folds:
         ends = spaced(fold.split.validation, MOST_TO_VALIDATE)
-        frames = the.frames.scale(fold.center, fold.spread)
-        windows = frames[ends[:, None] + np.arange(1 - the.grid.window, 1)]  # (n, L, m)
-        found.append(float(np.square(windows - fold.run(windows).expected).mean(dtype=np.float64)))
+        residuals = errors(fold, frames, ends, window, frames.row, signed=True)
+        squares = [np.square(part).mean(axis=(1, 2), dtype=np.float64) for part in residuals]
+        found.append(float(np.concatenate(squares).mean()))
     return float(np.mean(found))
 
 
