@@ -9,7 +9,7 @@ import numpy as np
 
 from models.adaptation import Start
 from models.decision import Decision, Rule
-from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, scale
+from models.detector import LEAST_ERROR, Score, mahalanobis, mean_square, recent, scale
 from models.frame import SECOND, Float32s, Floats, Grid, Ints
 from models.manifest import DEFAULT, CalibrationSpec, StartSpec, ThresholdSpec
 from models.runtime import Runtime
@@ -59,7 +59,7 @@ class ErrorStatistics:
     """Normal errors of each sensor.
 
     Args:
-        scale: mean square of the newest frames, shape (sensors,).
+        scale: mean of `recent` squared residuals, shape (sensors,).
         mean: of absolute residuals of all frames or, if signed, of the newest frame's residuals,
             shape (sensors,); Mahalanobis scores only.
         precision: inverse covariance of the same, Ledoit-Wolf shrunk in units of each sensor's
@@ -221,8 +221,7 @@ def error_statistics(found: Iterable[Float32s], score: Score, tail: int) -> Erro
     means: list[Floats] = []
     kept: list[Float32s] = []
     for part in found:
-        newest = np.square(part[:, -tail:]) if signed else part[:, -tail:]
-        means.append(newest.mean(axis=1, dtype=np.float64))
+        means.append(recent(np.square(part) if signed else part, tail))
         if signed:
             kept.append(part[:, -1].copy())  # a view would keep the rest
         elif score == "mahalanobis":

@@ -102,10 +102,10 @@ class Detector:
     Args:
         created: when the bundle was made, seconds since the epoch.
         sensors, units: names and units in the order of the columns.
-        score: `mean-square` (of the newest `tail` frames, each sensor in units of its own normal
+        score: `mean-square` (of `recent` squared residuals, each sensor in units of its own normal
             error), `mahalanobis` (EncDec-AD's, of the newest frame), or `mahalanobis-signed` (the
             same with signed residuals).
-        tail: newest frames the score looks at.
+        tail: newest frames that `mean-square` looks at.
         adaptation: how thresholds follow their assets; None = they stay.
         habits: of the sensors; None = unknown.
     """
@@ -176,7 +176,7 @@ def scale(values: Floats, center: Floats, spread: Floats) -> Float32s:
 
 
 def mean_square(error: Float32s, error_scale: Floats, tail: int) -> tuple[Floats, Floats]:
-    """Mean over the newest frames of squared residuals, each sensor in units of its normal error.
+    """Mean over the sensors of `recent` squared residuals, each in units of its normal error.
 
     Args:
         error: shape (windows, length, sensors).
@@ -186,9 +186,18 @@ def mean_square(error: Float32s, error_scale: Floats, tail: int) -> tuple[Floats
     Returns:
         The score (windows,) and each sensor's part in it (windows, sensors).
     """
-    newest = np.ascontiguousarray(error[:, -tail:].transpose(0, 2, 1), dtype=np.float64)
-    parts = newest.mean(axis=2) / error_scale
+    parts = recent(error, tail) / error_scale
     return parts.mean(axis=1), parts
+
+
+def recent(error: Float32s, tail: int) -> Floats:
+    """Errors (windows, length, sensors) as of now, shape (windows, sensors).
+
+    Half of it is the newest frame, so that an event of a few frames shows, and half the mean of
+    the newest `tail`, so that a small and lasting one does.
+    """
+    newest = np.ascontiguousarray(error[:, -tail:].transpose(0, 2, 1), dtype=np.float64)
+    return (newest[:, :, -1] + newest.mean(axis=2)) / 2
 
 
 def residuals(windows: Float32s, expected: Float32s, error: Float32s, score: Score) -> Floats:

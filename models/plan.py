@@ -54,7 +54,8 @@ class Request:
         parameters: of the family.
         running: when the machine runs, as `models.running` reads it; None = always.
         settle: as in `Grid`, nanoseconds.
-        score, tail: how a window is scored; the newest `tail` frames, or the window if shorter.
+        score, tail: how a window is scored, as in `Detector`; `tail` is the window if that is
+            shorter.
         false_alarms_per_day: per asset.
         thresholds: how they are found.
         units: of sensors, by name.

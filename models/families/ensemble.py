@@ -43,9 +43,9 @@ class Ensemble(Network):
         self.members = nn.ModuleList(FAMILIES[name](window, sensors) for name in members)
         for member, name in zip(self.parts(), members, strict=True):
             member.bootstrap = members.count(name) > 1
-        # The error of each member that counts as 1, (K, m), and the frames its score looks at, (L,)
+        # The error of each member that counts as 1, (K, m), and how much a frame's counts, (L,).
         self.register_buffer("unit", torch.ones(len(members), sensors))
-        self.register_buffer("tail", torch.full((window,), 1 / window))
+        self.register_buffer("weight", torch.full((window,), 1 / window))
 
     def initialise(self, generator: Generator) -> None:
         """Draw each member's weights, and of twins those that stay 0."""
@@ -66,11 +66,12 @@ class Ensemble(Network):
 
         Args:
             units: for each member, the error of each sensor at its threshold (m,).
-            tail: newest frames that a score looks at.
+            tail: newest frames that the score looks at.
         """
         self.unit = torch.from_numpy(np.stack(units)).float()
-        self.tail = torch.zeros(self.window)
-        self.tail[-tail:] = 1 / tail
+        self.weight = torch.zeros(self.window)
+        self.weight[-tail:] = 0.5 / tail
+        self.weight[-1] += 0.5
 
     def reconstruct(self, windows: Tensor) -> Tensor:
         """The median member's reconstruction (N, L, m)."""
@@ -79,16 +80,16 @@ class Ensemble(Network):
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Expected and error of the median member, and the spread of the members' scores (N,).
 
-        A member's error is in units of its own threshold, and its score the mean over newest
-        frames and sensors. Of an even number the two in the middle are averaged, so that the score
-        of the error is the median of the scores. The spread is highest minus lowest: it needs no
-        convention about quantiles of three numbers, and says what no member contradicts.
+        A member's error is in units of its own threshold, and its score as in `mean_square`. Of an
+        even number the two in the middle are averaged, so that the score of the error is the median
+        of the scores. The spread is highest minus lowest: it needs no convention about quantiles of
+        three numbers, and says what no member contradicts.
         """
         found = [member(windows) for member in self.members]
         expected = torch.stack([one[0] for one in found], 1)  # (N, K, L, m)
         error = torch.stack([one[1] for one in found], 1)  # (N, K, L, m)
         error = error / self.unit[:, None]  # (N, K, L, m)
-        score = (error.mean(3) * self.tail).sum(2)  # (N, K)
+        score = (error.mean(3) * self.weight).sum(2)  # (N, K)
         ranked, order = score.sort(dim=1)  # (N, K)
         count = len(self.members)
         middle = order[:, (count - 1) // 2 : count // 2 + 1]  # (N, 1 or 2)

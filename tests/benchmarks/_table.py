@@ -42,9 +42,9 @@ def show(results: list[Result], code: dict[str, str]) -> Iterator[str]:
     yield (
         "AUC-PR, VUS-PR: mean over files, with a 95 % bootstrap interval where there are at least "
         f"{LEAST_FILES}; the differences are of VUS-PR, paired by file. VUS-PR weighs every event "
-        "alike, AUC-PR every frame: a family averages its score over frames and so loses events of "
-        "a few frames, which z² of a single frame keeps. Event F1 and false alarms: at the "
-        "bundle's own threshold, all files of a set together. fit s: CPU seconds for the set."
+        "alike, AUC-PR every frame. Both rank frames by their scores before the decision smooths "
+        "them. Event F1 and false alarms: at the bundle's own threshold, all files of a set "
+        "together. fit s: CPU seconds for the set."
     )
     for one in results:
         if one["error"]:

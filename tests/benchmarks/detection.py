@@ -261,12 +261,10 @@ def squared(windows: Float32s) -> Outputs:
 
 
 def frames_to_judge(detector: Detector, recording: Recording, after: int) -> Judged:
-    """The frames of a recording from row `after` on; the baseline's score is not smoothed."""
+    """The frames of a recording from row `after` on, ranked by their scores before smoothing."""
     (track,) = tracks_of([recording], detector.grid)
     scores = score_track(detector, track)
-    frames = judged(scores)
-    if detector.name == Z2:
-        frames = replace(frames, score=scores.raw)
+    frames = replace(judged(scores), score=scores.raw)
     first = int(np.argmax(track.row >= after))
     assert frames.label is not None
     return Judged(

@@ -66,7 +66,7 @@ def test_scaling_is_by_the_frozen_center_and_spread() -> None:
     assert scaled.tolist() == [[1.0, 3.0, -2.0], [0.0, 0.0, 0.0]]
 
 
-def test_mean_square_is_the_mean_of_the_newest_frames_in_units_of_each_sensors_error() -> None:
+def test_mean_square_is_half_the_newest_frame_and_half_the_tail_in_units_of_normal_error() -> None:
     window = np.zeros((1, WINDOW, SENSORS), np.float32)
     window[0, -1] = [1, 2, 4]
     window[0, -2] = [3, 0, 0]
@@ -74,9 +74,10 @@ def test_mean_square_is_the_mean_of_the_newest_frames_in_units_of_each_sensors_e
 
     scores = detector().score_windows(window)
 
-    # Means of the two newest squares: 5, 2, 8; in units of the error: 10, 2, 4.
-    assert scores.raw.tolist() == [pytest.approx(16 / 3 / 2)]
-    np.testing.assert_allclose(scores.shares, [[10 / 16, 2 / 16, 4 / 16]])
+    # Squares of the newest: 1, 4, 16; means of two: 5, 2, 8; half of both: 3, 3, 12; in units of
+    # the error: 6, 3, 6.
+    assert scores.raw.tolist() == [pytest.approx(15 / 3 / 2)]
+    np.testing.assert_allclose(scores.shares, [[6 / 15, 3 / 15, 6 / 15]])
     assert scores.expected.tolist() == [[10.0, 0.0, -5.0]]
 
 

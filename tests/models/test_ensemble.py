@@ -14,6 +14,7 @@ from models import bundle
 from models.calibration import smoothed
 from models.cli import main
 from models.decision import Rule
+from models.detector import mean_square
 from models.families.ensemble import Ensemble
 from models.families.lstm import LstmAutoencoder
 from models.families.network import Network
@@ -58,7 +59,7 @@ def given(count: int = 70) -> np.ndarray:
 
 def score(error: np.ndarray) -> np.ndarray:
     """The detector's mean square with an error scale of 1."""
-    return error[:, -TAIL:].mean(axis=(1, 2), dtype=np.float64)
+    return mean_square(error, np.ones(SENSORS), TAIL)[0]
 
 
 def both(network: Network, windows: np.ndarray) -> list[Outputs]:
