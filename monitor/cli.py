@@ -1,5 +1,6 @@
 """sensor-monitor: run, check, explain, replay, publish, record, discover, demo."""
 
+import gc
 import itertools
 import json
 import logging
@@ -120,6 +121,7 @@ def run(config: ConfigPath) -> None:
         )
 
     signal.signal(signal.SIGHUP, no_reload)
+    gc.freeze()  # what there is by now stays; the collector need not look through it again
     daemon.run(stop)
 
 
@@ -388,12 +390,11 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
         "idle": None,
         "window": None,
         "false_alarms": None,
-        "bytes_per_asset": 0,
+        "bytes_per_asset": stream.pipeline.bytes_per_asset,
     }
     if first is not None:
         row["idle"] = first.grid.idleness
         row["window"] = f"{first.grid.window} × {first.grid.period / SECOND:g} s"
-        row["bytes_per_asset"] = stream.pipeline.bytes_per_asset
         row["false_alarms"] = "\n".join(
             f"{known.expected_per_day.mean():.3g}, at most {known.bound_per_day.max():.3g}"
             for known in (detector.calibration for detector in detectors)

@@ -274,7 +274,8 @@ class Reader:
                 continue
             for sample in samples:
                 of = sender if not sample.asset else self._of_payload(message.topic, sample.asset)
-                self.lost += sample.lost
+                if sample.lost:
+                    self.lost += sample.lost
                 if not of.asset:
                     outcome[index] = MessageOutcome.NO_ASSET
                     continue
@@ -282,8 +283,9 @@ class Reader:
                 times.append(message.arrival - sample.ago if sample.time is None else sample.time)
                 rows.append(sample.values)
                 origins.append(index)
-                for sensor, reason in sample.rejected:
-                    reject(sensor, reason, 1)
+                if sample.rejected:
+                    for sensor, reason in sample.rejected:
+                        reject(sensor, reason, 1)
         time, origin = np.array(times, np.int64), np.array(origins, np.int64)
         values = np.array(rows, np.float64).reshape(len(rows), self._width)
         arrival = np.array([message.arrival for message in messages], np.int64)

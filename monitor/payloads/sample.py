@@ -66,7 +66,7 @@ class Layout:
     arrival: bool = False
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """Values of one time in a message; a Struct, for one is made of every message.
 
     Args:

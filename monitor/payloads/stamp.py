@@ -59,6 +59,8 @@ def _nanoseconds(value: object, factor: int, zone: ZoneInfo | None) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value * factor
     if isinstance(value, str):
+        if zone is None and value[4:5] == "-":
+            return timestamp_ns(value)
         if _NUMBER.fullmatch(value.strip()):
             return int(Decimal(value.strip()) * factor)
         if zone is not None and (local := _LOCAL.fullmatch(value)):

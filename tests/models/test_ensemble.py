@@ -199,6 +199,7 @@ def test_each_member_is_in_units_of_its_own_threshold(tmp_path: Path) -> None:
 
     for number, member in enumerate(network.parts()):
         error = TorchRuntime(member)(windows).error / network.unit[number].numpy()
+        error = error.astype(np.float32)
         raw = mean_square(error, np.ones(SENSORS), WINDOW)[0]
         (series,) = smoothed(raw, split.calibration, Rule())
         # The data are too short for the request, so a threshold is the highest score.

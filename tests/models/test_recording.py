@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.frame import SECOND, Grid
@@ -91,6 +91,29 @@ def test_a_timestamp_is_read_to_the_nanosecond(text: str, time: int) -> None:
 def test_any_other_timestamp_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         timestamp_ns(text)
+
+
+@st.composite
+def nearly_usual(draw: st.DrawFn) -> str:
+    """A timestamp of the commonest form with up to three characters changed, put in or left out."""
+    text = [*draw(st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31))).isoformat(), "Z"]  # noqa: DTZ001
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text)))
+        text[at : at + draw(st.integers(0, 1))] = draw(st.text("0123456789.,-:TZW +", max_size=1))
+    return "".join(text)
+
+
+@given(nearly_usual())
+@example("2024-02-29T23:59:59.Z")
+def test_the_commonest_form_is_read_fast_and_not_otherwise(text: str) -> None:
+    def read(text: str) -> int | None:
+        try:
+            return timestamp_ns(text)
+        except ValueError:
+            return None
+
+    # With a space before it, a timestamp is not of that form.
+    assert read(text) == read(f" {text}")
 
 
 @given(st.integers(0, LATEST - 1))
