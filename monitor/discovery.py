@@ -248,7 +248,7 @@ def _tried(proposal: Proposal) -> Proposal:
     try:
         if not tables:
             raise ValueError(
-                'name its metrics under [stream.sensors], such as Temperature = "Temperature"'
+                "no birth was heard, which names the metrics; ask its nodes for a rebirth meanwhile"
             )
         config = StreamConfig.model_validate(keys | {"sensors": tables})
         stream = Stream(config, AlertsConfig(), {})

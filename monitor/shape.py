@@ -9,6 +9,7 @@ import msgspec
 
 from monitor.payloads.packed import PACKED, unpacked
 from monitor.payloads.sample import MalformedError, TooLargeError
+from monitor.payloads.sparkplug import numeric_metrics
 from monitor.payloads.stamp import UNITS, clock
 from monitor.payloads.value import NUMBER
 
@@ -39,7 +40,7 @@ class Shape:
 def shape_of(topic: str, payload: bytes) -> Shape:
     """Guess the format of a payload, and where its numbers and its time are."""
     if topic.startswith("spBv1.0/"):
-        return Shape("sparkplug")
+        return Shape("sparkplug", _metrics(payload))
     try:
         if payload.startswith(PACKED):
             payload = unpacked(payload, LARGEST)
@@ -62,6 +63,13 @@ def shape_of(topic: str, payload: bytes) -> Shape:
         if document is None or isinstance(document, str)
         else _of_document("json", document, topic.split("/"))
     )
+
+
+def _metrics(payload: bytes) -> dict[str, bool]:
+    try:
+        return dict.fromkeys(numeric_metrics(payload)[:MOST_FIELDS], False)
+    except (ModuleNotFoundError, ValueError):
+        return {}
 
 
 def _no_json(payload: bytes) -> Shape:

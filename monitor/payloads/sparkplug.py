@@ -27,6 +27,7 @@ _SEQUENCE: Final = 256
 _REORDERED: Final = 16  # so few steps back are a late message, not a round of lost ones
 # Types of the specification (table 8) whose values travel in unsigned fields, with their bits.
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
+_OWN: Final = ("bdSeq", "Node Control/", "Device Control/")  # of the protocol, not of a machine
 _VALUES: Final = ("int_value", "long_value", "float_value", "double_value", "boolean_value")
 
 Metric = Any  # the class is made at run time
@@ -167,6 +168,29 @@ class _Decoder:
             return 0
         node.sequence = sequence
         return step - 1
+
+
+def numeric_metrics(payload: bytes) -> list[str]:
+    """Names of the metrics in a payload whose values are numbers, but for the protocol's own.
+
+    Raises:
+        ModuleNotFoundError: without the extra `sparkplug`.
+        ValueError: if the payload is none of Sparkplug B.
+    """
+    parse = _payload_class().FromString
+    try:
+        metrics: list[Metric] = list(parse(payload).metrics)
+    except Exception as error:
+        raise ValueError(f"is no Sparkplug B ({type(error).__name__})") from None
+    found = {one.name: _value(one, one.datatype) for one in metrics[:MOST_SAMPLES]}
+    return [
+        name
+        for name, value in found.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and name
+        and not name.startswith(_OWN)
+    ]
 
 
 def _address(topic: str) -> tuple[str, str, str, str]:

@@ -19,6 +19,7 @@ from monitor.shape import LARGEST, MOST_FIELDS, shape_of
 from monitor.stream import open_streams
 from tests.monitor.machines import TODAY, few
 from tests.monitor.test_real_payloads import RECORDS, records, sent
+from tests.monitor.test_sparkplug import payload as sparkplug_payload
 
 NUMBERS = {"speed": 1200, "flow": 80.5}
 
@@ -188,6 +189,25 @@ def test_whatever_is_heard_the_configuration_is_toml_of_streams_that_open(
     text = render(survey(*messages), host="h", port=1883)
     for table in tomllib.loads(text).get("stream", []):
         configuration.StreamConfig.model_validate(table)
+
+
+def test_a_birth_of_sparkplug_names_the_sensors() -> None:
+    metrics: list[dict[str, Any]] = [
+        {"name": "Motor/y", "alias": 1, "datatype": 9, "float_value": 1.5},
+        {"name": "x", "alias": 2, "datatype": 3, "int_value": 2},
+        {"name": "on", "datatype": 11, "boolean_value": True},
+        {"name": "Node Control/Rebirth", "datatype": 11, "boolean_value": False},
+        {"name": "bdSeq", "datatype": 4, "long_value": 0},
+    ]
+    birth = "spBv1.0/g/NBIRTH/n", sparkplug_payload(*metrics)
+    data = "spBv1.0/g/NDATA/n", sparkplug_payload({"alias": 1, "float_value": 2.5}, seq=1)
+
+    assert keys(birth, data) == {"payload": "sparkplug", "sensors": ["Motor/y", "x"]}
+    (one,) = proposals(list(survey(data).topics.values()))
+    assert one.fault is not None
+    assert "no birth" in one.fault
+    (one,) = proposals(list(survey(("spBv1.0/g/NDATA/n", b"{")).topics.values()))
+    assert one.fault is not None
 
 
 @pytest.mark.skipif(not RECORDS.is_file(), reason=f"no payloads in {RECORDS}")
