@@ -78,14 +78,26 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     try:
         return Config.model_validate(reduce(_under, layers.values()))
     except ValidationError as error:
-        problems = [
-            problem
-            for problem in error.errors(include_url=False)
-            if problem["type"] != "default_factory_not_called"  # follows from another problem
-        ]
+        problems = _problems(error)
     finally:
         config_folder.reset(folder)
     # Outside the handler: the cause would carry values that must not be shown.
+    raise ConfigError("\n".join(_describe(problem, layers) for problem in problems))
+
+
+def mqtt(keys: Mapping[str, Any]) -> MqttConfig:
+    """The broker as a command line describes it, by the keys of `[mqtt]`.
+
+    Raises:
+        ConfigError: with one line for each problem.
+    """
+    try:
+        return MqttConfig.model_validate(keys)
+    except ValidationError as error:
+        problems = _problems(error)
+    layers = {_COMMAND_LINE: {"mqtt": keys}}
+    for problem in problems:
+        problem["loc"] = ("mqtt", *problem["loc"])
     raise ConfigError("\n".join(_describe(problem, layers) for problem in problems))
 
 
@@ -180,6 +192,14 @@ def _table_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table_in, get_args(annotation))), None)
+
+
+def _problems(error: ValidationError) -> list[ErrorDetails]:
+    return [
+        problem
+        for problem in error.errors(include_url=False)
+        if problem["type"] != "default_factory_not_called"  # follows from another problem
+    ]
 
 
 def _describe(problem: ErrorDetails, layers: Mapping[str, dict[str, Any]]) -> str:

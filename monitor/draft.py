@@ -2,29 +2,35 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from statistics import median
+from typing import Any, cast
 
 from monitor.discovery import MOST_TOPICS, Proposal, Survey, proposals
 from monitor.payloads import PRESETS
 from monitor.shape import LARGEST
 
 
-def render(survey: Survey, *, host: str, port: int) -> str:
+def render(survey: Survey, broker: Mapping[str, Any]) -> str:
     """The configuration, with comments; what could not be guessed stands in it as comments too.
 
     Args:
         survey: what was heard.
-        host, port: of the broker.
+        broker: keys of `[mqtt]`; tables of it last.
     """
     found = proposals(list(survey.topics.values()))
     lines = [
-        f"# Made by sensor-monitor discover of what {host}:{port} sent: guesses to go on from.",
+        f"# Made by sensor-monitor discover of what {broker['host']} sent: guesses to go on from.",
         "# Look through the sensors, rename the streams, then: sensor-monitor check --config FILE",
         "",
         "[mqtt]",
-        f"host = {_text(host)}",
-        f"port = {port}",
     ]
+    for key, value in broker.items():
+        if isinstance(value, dict):
+            lines += ["", f"[mqtt.{key}]"]
+            lines += [f"{k} = {_text(v)}" for k, v in cast("dict[str, object]", value).items()]
+        else:
+            lines.append(f"{key} = {_text(value)}")
     used_twice = _shared(found)
     for one in found:
         block = _block(one)

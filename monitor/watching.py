@@ -12,20 +12,20 @@ from monitor.link import Link
 from monitor.recorder import CONNECT_SECONDS
 
 
-def watch(host: str, port: int, seconds: float, stop: threading.Event) -> Survey:
+def watch(mqtt: MqttConfig, seconds: float, stop: threading.Event) -> Survey:
     """Look at every message but the broker's own and the retained ones.
 
     Raises:
         BrokerUnavailable: if there is no broker, or it does not let us listen to all.
     """
-    settings = link_settings(MqttConfig(host=host, port=port), f"sensor-monitor-{os.getpid()}")
+    settings = link_settings(mqtt, f"sensor-monitor-{os.getpid()}")
     link, survey = Link(settings, filters=["#"]), Survey()
     link.start()
     try:
         if not link.wait_ready(CONNECT_SECONDS):
             raise BrokerUnavailable(
-                f"{host}:{port}: {link.last_error or 'no answer'}; wanted an MQTT broker that "
-                "lets everyone listen to all topics"
+                f"{mqtt.host}:{mqtt.port}: {link.last_error or 'no answer'}; wanted an MQTT "
+                "broker that lets us listen to all topics"
             )
         end = time.monotonic() + seconds
         while not stop.is_set() and (left := end - time.monotonic()) > 0:

@@ -21,6 +21,7 @@ from tests.monitor.machines import TODAY, few
 from tests.monitor.test_real_payloads import RECORDS, records, sent
 from tests.monitor.test_sparkplug import payload as sparkplug_payload
 
+BROKER = {"host": "127.0.0.1", "port": 1883}
 NUMBERS = {"speed": 1200, "flow": 80.5}
 
 
@@ -134,13 +135,13 @@ def test_topics_with_other_fields_are_streams_of_their_own() -> None:
     heard = survey(("plant/p1", NUMBERS), ("plant/p2", NUMBERS), ("plant/lamp", {"light": 5}))
     found = proposals(list(heard.topics.values()))
     assert [len(one.heard) for one in found] == [1, 2]
-    assert "read the same topics" in render(heard, host="h", port=1)
+    assert "read the same topics" in render(heard, BROKER)
 
 
 def test_what_cannot_be_used_stands_there_as_a_comment_with_the_reason() -> None:
     heard = survey(("temperature", 5.5), ("door", b"open"))
-    text = render(heard, host="h", port=1883)
-    assert tomllib.loads(text) == {"mqtt": {"host": "h", "port": 1883}}
+    text = render(heard, BROKER)
+    assert tomllib.loads(text) == {"mqtt": BROKER}
     assert "NOT USED" in text
     assert "names no {asset}" in text
     assert '"door"' in text
@@ -148,7 +149,7 @@ def test_what_cannot_be_used_stands_there_as_a_comment_with_the_reason() -> None
 
 def test_the_usual_period_is_told() -> None:
     heard = survey(*[("plant/p1", NUMBERS), ("plant/p2", NUMBERS)] * 5)
-    assert "2 topics, each about every 2 s" in render(heard, host="h", port=1883)
+    assert "2 topics, each about every 2 s" in render(heard, BROKER)
 
 
 def test_what_a_daemon_tells_is_not_proposed() -> None:
@@ -186,7 +187,7 @@ WORDS = st.text(max_size=12)
 def test_whatever_is_heard_the_configuration_is_toml_of_streams_that_open(
     messages: list[tuple[str, object]],
 ) -> None:
-    text = render(survey(*messages), host="h", port=1883)
+    text = render(survey(*messages), BROKER)
     for table in tomllib.loads(text).get("stream", []):
         configuration.StreamConfig.model_validate(table)
 
@@ -219,7 +220,7 @@ def test_the_configuration_reads_every_number_of_real_devices(tmp_path: Path) ->
     }
     heard = survey(*((sent(record).topic, sent(record).payload) for record in known.values()))
     path = tmp_path / "found.toml"
-    path.write_text(render(heard, host="127.0.0.1", port=1883))
+    path.write_text(render(heard, BROKER))
 
     streams = open_streams(configuration.load(path))
 

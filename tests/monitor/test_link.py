@@ -1,8 +1,6 @@
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -577,23 +575,6 @@ def test_messages_dropped_by_the_broker_are_counted(
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a self-signed certificate of 127.0.0.1: cert.pem, key.pem."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed; wanted it to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
-    files = "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
-    subprocess.run(
-        ["openssl", "req", *options.split(), *files.split()],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return folder
 
 
 @pytest.fixture
