@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from models.frame import NEVER, SECOND, Arrival, Grid, Ints, OpenTicks, Ticks
 from monitor.config import Config
@@ -27,6 +28,9 @@ LONGEST_TICK = 60 * SECOND
 TICK, LATENESS = SECOND, 5 * SECOND
 MOST_WAITING = 2_000_000  # numbers; beyond, all that waits is written and what comes behind is late
 CONNECT_SECONDS = 10.0
+TELL_SECONDS = 60.0  # how it goes, so often
+
+log = structlog.get_logger("sensor_monitor")
 
 
 class Recorder:
@@ -208,13 +212,24 @@ def record(
                 f"{settings.host}:{settings.port}: {link.last_error or 'no answer'}; wanted an "
                 "MQTT broker that grants our subscriptions"
             )
-        end = math.inf if duration is None else time.monotonic() + duration
+        told = time.monotonic()
+        end = math.inf if duration is None else told + duration
         while not stop.is_set() and (left := end - time.monotonic()) > 0:
             take(min(WAIT, left))
             if link.taken_over:
                 raise TakenOver("another client has connected with our client id")
             if link.failure:
                 raise SensorMonitorError(f"the network thread ended: {link.failure!r}")
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                for one in recorders:
+                    log.info(
+                        "recording",
+                        stream=one.stream.name,
+                        messages=one.stream.books.received,
+                        assets=len(one.stream.assets.names),
+                        rows=one.files.rows,
+                    )
         deadline = time.monotonic() + DRAIN
         while take(0) and time.monotonic() < deadline:
             pass
