@@ -342,10 +342,12 @@ class Pipeline:
         )
 
     def _notice_silence(self, now: int) -> None:
-        """An asset without readings for longer than a hold has no score and no normal state."""
+        """An asset without readings for longer than a hold has no score and no normal state.
+
+        Whether it or we are to blame is told by alerts, and by `mqtt_connected`.
+        """
         for group in self.groups:
-            since = np.maximum(self.board.heard[group.assets], self.listening_since)
-            quiet = group.assets[since + group.patience < now]
+            quiet = group.assets[self.board.heard[group.assets] + group.patience < now]
             self.board.score[quiet] = np.nan
             self.board.share[quiet] = np.nan
             self.board.expected[quiet] = np.nan
