@@ -85,7 +85,12 @@ class Casebook:
         self._due = np.empty(0, np.int64)  # when an open alert is told again
 
     def step(
-        self, asset: Ints, time: Ints, affected: Bools, find: Callable[[int], Finding]
+        self,
+        asset: Ints,
+        time: Ints,
+        affected: Bools,
+        find: Callable[[int], Finding],
+        news: Bools | None = None,
     ) -> list[Alert]:
         """Advance the alerts by what holds at some times, and return what there is to tell.
 
@@ -94,6 +99,7 @@ class Casebook:
             time: shape (rows,).
             affected: the sensors that it holds of, shape (rows, sensors).
             find: the finding at a row.
+            news: whether there is more to tell of the same sensors, shape (rows,).
         """
         if not (affected.any() or self.lives):
             return []
@@ -103,11 +109,14 @@ class Casebook:
         before[first] = self._affected[asset[first]]
         changed = (affected != before).any(axis=1)
         due = affected.any(axis=1) & (time >= self._due[asset])
+        fresh = np.zeros(len(asset), bool) if news is None else news
         last = np.r_[first[1:], True]
         self._affected[asset[last]] = affected[last]
         out: list[Alert] = []
-        for i in np.flatnonzero(changed | due).tolist():
-            told = self._advance(int(asset[i]), int(time[i]), affected[i], lambda i=i: find(i))
+        for i in np.flatnonzero(changed | due | fresh).tolist():
+            told = self._advance(
+                int(asset[i]), int(time[i]), affected[i], lambda i=i: find(i), news=bool(fresh[i])
+            )
             if told is not None:
                 out.append(told)
         return out
@@ -119,7 +128,13 @@ class Casebook:
             self._affected = grown(self._affected, rows, 0)
 
     def _advance(
-        self, index: int, time: int, affected: Bools, find: Callable[[], Finding]
+        self,
+        index: int,
+        time: int,
+        affected: Bools,
+        find: Callable[[], Finding],
+        *,
+        news: bool,
     ) -> Alert | None:
         case = self.lives.get(index)
         if not affected.any():
@@ -136,7 +151,7 @@ class Casebook:
             case.ended = True
             self._due[index] = FOREVER
             return self._end(case.last, time, "expired")
-        elif (affected & ~case.told).any() or time - case.last.time >= self._renotify:
+        elif news or (affected & ~case.told).any() or time - case.last.time >= self._renotify:
             case.told = case.told | affected
             case.last = last = self._updated(case.last, time, find())
         else:

@@ -468,8 +468,8 @@ def _explained(stream: Stream, message: Message) -> tuple[list[dict[str, Any]], 
                 "labels": dict(stream.assets.labels[index]),
             }
         )
-        if rejected:
-            lines[-1]["rejected_readings"] = rejected
+        if rejected or words:
+            lines[-1]["rejected_readings"] = [*rejected, *words]
     if lines:
         return lines, True
     line = {"stream": stream.name, "rejected": MessageOutcome(int(outcome[0])).label}

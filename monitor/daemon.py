@@ -228,6 +228,8 @@ class Daemon:
             self._on_alert(alert)
 
     def _publish_states(self, stream: Stream, now: int, told: Sequence[str]) -> None:
+        if not self.link.ready:
+            return  # they are all told anew to who comes back, and leave the alerts their room
         for topic, payload in self._states[stream].due(now, told):
             if not self.link.publish(topic, payload, retain=True):
                 break

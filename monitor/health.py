@@ -13,6 +13,7 @@ from models.recording import iso
 from monitor.alert import Alert, AlertRules, duration
 from monitor.cases import Casebook, Finding
 from monitor.channels import Channels
+from monitor.keys import Keys
 from monitor.reading import AssetTable, Readings
 from monitor.silence import Silence
 from monitor.units import UNKNOWN, UnitWatch, change_between, change_of
@@ -34,13 +35,19 @@ class Health:
         channels: its sensors.
         assets: its table of assets.
         rules: when an open alert is told again, and when silence expires.
+        keys: of the assets' payloads; None = they are not known.
 
     Attributes:
         silence: who sends nothing.
     """
 
     def __init__(
-        self, stream: str, channels: Channels, assets: AssetTable, rules: AlertRules
+        self,
+        stream: str,
+        channels: Channels,
+        assets: AssetTable,
+        rules: AlertRules,
+        keys: Keys | None = None,
     ) -> None:
         sensors = len(channels.names)
         self._channels = channels
@@ -54,7 +61,7 @@ class Health:
         self._stuck = book("stuck", "{names} moves again")
         self._outside = book("out-of-range", "{names} reads within its range again")
         self._changed = book("out-of-range", "{names} reads in its usual range again")
-        self.silence = Silence(stream, channels, assets, rules)
+        self.silence = Silence(stream, channels, assets, rules, keys)
 
     @property
     def parts(self) -> list[object]:

@@ -29,6 +29,7 @@ from monitor.alert import Alert, AlertRules
 from monitor.board import Board, State
 from monitor.channels import Channels
 from monitor.health import Health
+from monitor.keys import Keys
 from monitor.lives import AlertBook, Evidence
 from monitor.reading import AssetTable, MessageOutcome, Readings
 from monitor.window import WindowRing
@@ -109,6 +110,7 @@ class Pipeline:
         detectors: by asset name, or under None the one for all; empty = read, not scored.
         lateness: nanoseconds a tick waits after its end; None = the grid's default.
         rules: how verdicts become alerts.
+        keys: of the assets' payloads; None = they are not known.
 
     Attributes:
         listening_since: when we began to hear the assets, nanoseconds; silence before is ours, not
@@ -123,11 +125,12 @@ class Pipeline:
         detectors: Mapping[str | None, Detector],
         lateness: int | None,
         rules: AlertRules,
+        keys: Keys | None = None,
     ) -> None:
         self.assets = assets
         self.listening_since = 0
         self.board = Board.empty(len(channels.names))
-        self.health = Health(stream, channels, assets, rules)
+        self.health = Health(stream, channels, assets, rules, keys)
         self.groups = [_Group(stream, detector, lateness, rules) for detector in detectors.values()]
         self._group_of = {name: index for index, name in enumerate(detectors)}
         self._group = np.empty(0, np.int64)  # index of each asset's group, -1 without
@@ -339,10 +342,12 @@ class Pipeline:
         )
 
     def _notice_silence(self, now: int) -> None:
-        """An asset without readings for longer than a hold has no score and no normal state."""
+        """An asset without readings for longer than a hold has no score and no normal state.
+
+        Whether it or we are to blame is told by alerts, and by `mqtt_connected`.
+        """
         for group in self.groups:
-            since = np.maximum(self.board.heard[group.assets], self.listening_since)
-            quiet = group.assets[since + group.patience < now]
+            quiet = group.assets[self.board.heard[group.assets] + group.patience < now]
             self.board.score[quiet] = np.nan
             self.board.share[quiet] = np.nan
             self.board.expected[quiet] = np.nan

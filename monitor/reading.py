@@ -8,7 +8,9 @@ from enum import IntEnum
 import numpy as np
 
 from models.frame import SECOND, Bools, Codes, Floats, Ints
+from monitor.keys import Keys
 from monitor.payloads.packed import PACKED, unpacked
+from monitor.payloads.path import Place
 from monitor.payloads.sample import Decoder, MalformedError, TooLargeError
 from monitor.topics import AssetName, TopicPattern, is_name
 
@@ -105,6 +107,7 @@ class Source:
         decode: the compiled payload format.
         of_sensor: the same, for the sensors that the topic names, by the topic's word for them.
         labels: names of the labels in the stream's order.
+        read: places in a payload that something is read from; None = it has no keys.
     """
 
     pattern: TopicPattern
@@ -113,6 +116,7 @@ class Source:
     decode: Decoder
     of_sensor: Mapping[str, Decoder]
     labels: tuple[str, ...]
+    read: frozenset[Place] | None = None
 
 
 class AssetTable:
@@ -209,6 +213,7 @@ class Reader:
 
     Attributes:
         lost: messages that sequence numbers have shown to be missing.
+        keys: that the payloads have and nobody reads.
     """
 
     def __init__(
@@ -222,6 +227,12 @@ class Reader:
         self._senders: dict[str | tuple[str, ...], _Sender] = {}
         maps = [source.sensors for source in sources]
         self._width = len(maps[0].names)
+        read = frozenset[Place]().union(*(source.read or () for source in sources))
+        paths = [
+            next((one.paths[i] for one in maps if one.paths[i]), "") for i in range(self._width)
+        ]
+        self.keys = Keys(read, paths)
+        self._has_keys = np.array([source.read is not None for source in sources])
         self._scale, self._offset, self._low, self._high = (
             np.stack([getattr(one, name) for one in maps])
             for name in ("scale", "offset", "low", "high")
@@ -240,7 +251,7 @@ class Reader:
         Args:
             messages: in order of arrival.
             reject: called with sensor index, reason and count for fields that are no readings.
-            explain: called with the words for a refused message.
+            explain: called with the words for a refused message, and for a count without a rate.
 
         Returns:
             The readings, and a MessageOutcome per message; ACCEPTED is yet to be confirmed by
@@ -293,7 +304,7 @@ class Reader:
         source = np.array([sender.source for sender in senders], np.int64)
         became = np.full(len(rows), MessageOutcome.NO_SENSOR, np.uint8)
         if self._rates is not None:
-            self._rate(self._rates, senders, time, values, source, future, became, reject)
+            self._rate(self._rates, senders, time, values, source, future, became, reject, explain)
         values, strays = self._good(values, source, future, reject)
         became[~np.isnan(values).all(axis=1)] = MessageOutcome.ACCEPTED
         became[future] = MessageOutcome.FUTURE
@@ -308,6 +319,11 @@ class Reader:
                 asset[row] = sender.index = self.assets.index(sender.asset, sender.labels)
         np.minimum.at(outcome, origin, became)
         kept = became == MessageOutcome.ACCEPTED
+        # Of those without a reading too: a sensor may be there under another name.
+        there = (asset >= 0) & (kept | (became == MessageOutcome.NO_SENSOR))
+        noted = np.flatnonzero(there & self._has_keys[source])
+        sent = [messages[origins[i]].payload for i in noted.tolist()]
+        self.keys.note(sent, asset[noted], values[noted])
         astray = (asset >= 0) & ~np.isnan(strays).all(axis=1)
         out = Readings(asset[astray], time[astray], strays[astray], origin[astray])
         return Readings(asset[kept], time[kept], values[kept], origin[kept], out), outcome
@@ -322,6 +338,7 @@ class Reader:
         future: Bools,
         became: Codes,
         reject: Reject,
+        explain: Callable[[str], None] | None,
     ) -> None:
         """Put rates in the place of counters; a good count makes an asset, though not a reading."""
         counts = rates.counter[source] & ~np.isnan(values) & ~future[:, None]
@@ -333,7 +350,11 @@ class Reader:
             sender.index = self.assets.index(sender.asset, sender.labels)
             found = rates.take((sender.index, sensor), int(time[row]), value)
             if isinstance(found, str):
-                reject(sensor, found, 1)
+                if explain and found == "missing":
+                    name = self._sources[0].sensors.names[sensor]
+                    explain(f"{name}: the first of a counter, or the first lower one, has no rate")
+                else:
+                    reject(sensor, found, 1)
                 became[row] = min(became[row], _OUTCOMES[found])
             else:
                 values[row, sensor] = found

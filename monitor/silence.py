@@ -8,6 +8,7 @@ from models.recording import iso
 from monitor.alert import MOST_SENSORS, Alert, AlertRules, duration
 from monitor.cases import Casebook, Finding
 from monitor.channels import Channels
+from monitor.keys import Keys
 from monitor.reading import AssetTable
 
 # Nothing is told of a silence that is shorter.
@@ -15,6 +16,8 @@ MINUTE = 60 * SECOND
 # Silent for so many of the longest usual pauses. Where readings come at random, the longest of the
 # last 16 pauses is about three mean ones, and a pause of 15 mean ones comes once in 3 million.
 PATIENCE = 5
+# Where the messages that lack a sensor have a key they did not have while it came, this is enough.
+SOONEST, LESS_PATIENCE = 10 * SECOND, 2
 # After a pause shorter than the usual one, the usual one is less by this part of the difference.
 FORGETS = 16
 # Who has not looked for so long has not listened.
@@ -29,6 +32,7 @@ class Silence:
         channels: its sensors.
         assets: its table of assets.
         rules: when an open alert is told again, and when it expires.
+        keys: of the assets' payloads; None = they are not known.
 
     Attributes:
         gone: assets of which nothing has come for longer than their patience, shape (assets,).
@@ -36,15 +40,22 @@ class Silence:
     """
 
     def __init__(
-        self, stream: str, channels: Channels, assets: AssetTable, rules: AlertRules
+        self,
+        stream: str,
+        channels: Channels,
+        assets: AssetTable,
+        rules: AlertRules,
+        keys: Keys | None = None,
     ) -> None:
         sensors = len(channels.names)
         self._channels = channels
         self._assets = assets
+        self._keys = keys or Keys((), channels.names)
         self._heard = np.empty((0, sensors), np.int64)  # arrival of the newest reading
         self._pause = np.empty((0, sensors), np.int64)  # the usual one between two; 0 = unknown
         self._least = np.empty(0, np.int64)  # patience at least; 0 = not known what to expect
         self._mute = np.empty((0, sensors), bool)  # whose silence has been told of
+        self._named = np.empty((0, sensors), bool)  # whose new key has been told of
         self._together = np.empty(0, bool)  # whose silence the whole stream's alert tells of
         self._listening = NEVER  # since when
         self._looked = NEVER
@@ -76,6 +87,7 @@ class Silence:
             self.gone = grown(self.gone, rows, 0)
             self._together = grown(self._together, rows, 0)
             self._mute = grown(self._mute, rows, 0)
+            self._named = grown(self._named, rows, 0)
         if detector is not None:
             self._least[asset] = max(MINUTE, patience, PATIENCE * detector.grid.period)
 
@@ -125,17 +137,24 @@ class Silence:
         still = unheard.min(axis=1) > soonest
         self.gone[:n] = gone | (self.gone[:n] & still)
         known = heard != NEVER
-        affected = (known & (silence > patience)) | gone[:, None]
-        affected |= self._mute[:n] & ((known & (unheard > patience)) | still[:, None])
+        self._keys.look(now)
+        sooner = np.minimum(patience, np.maximum(SOONEST, LESS_PATIENCE * pause))
+        sooner = np.where(known & (pause > 0), sooner, patience)
+        renamed = known & (pause > 0) & (self._keys.since(n)[:, None] >= heard)
+        affected = (known & (silence > np.where(renamed, sooner, patience))) | gone[:, None]
+        affected |= self._mute[:n] & ((known & (unheard > sooner)) | still[:, None])
         quiet = (2 * silence.min(axis=1) > soonest) & (soonest < FOREVER)
         out, together = self._look_at_all(now, gone, quiet | (self._together[:n] & still))
         affected &= ~together[:, None]
         self._mute[:n] = affected
+        renamed &= affected
+        news = (renamed & ~self._named[:n]).any(axis=1)
+        self._named[:n] = affected & (self._named[:n] | renamed)
 
         def find(i: int) -> Finding:
-            return self._silence(i, affected[i], everything=bool(self.gone[i]))
+            return self._silence(i, affected[i], renamed[i])
 
-        return out + self.book.step(np.arange(n), np.full(n, now), affected, find)
+        return out + self.book.step(np.arange(n), np.full(n, now), affected, find, news)
 
     def _look_at_all(self, now: int, gone: Bools, quiet: Bools) -> tuple[list[Alert], Bools]:
         """More than half of the stream silent at once is one alert, and none for each asset."""
@@ -162,15 +181,19 @@ class Silence:
         here = np.zeros(1, np.int64), np.array([now]), np.array([[most]])
         return self.together.step(*here, find), quiet & (most or was_open)
 
-    def _silence(self, index: int, affected: Bools, *, everything: bool) -> Finding:
-        which = np.flatnonzero(affected)
+    def _silence(self, index: int, affected: Bools, renamed: Bools) -> Finding:
+        which, everything = np.flatnonzero(affected), bool(self.gone[index])
         heard = self._heard[index]
         onset = int(heard[which].max() if everything else heard[which].min())
         usual = int(self._pause[index, which].min())
         often = f"; a reading usually comes every {duration(usual)}" if usual >= SECOND else ""
         who = "no sensor" if everything else ", ".join(self._channels.names[j] for j in which)
         says = "has sent a usable reading" if everything else "has been silent"
-        others = "" if everything else ", while others come"
+        others = "" if everything or affected.all() else ", while others come"
+        if renamed.any():
+            moved = np.flatnonzero(renamed)
+            new = self._keys.words(index, moved, int(heard[moved].min()))
+            often = f"; {new}" if new else often
         return Finding(
             onset,
             self._channels.evidence(which),

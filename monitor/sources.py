@@ -8,7 +8,8 @@ import numpy as np
 from monitor.config import SensorConfig, StreamConfig
 from monitor.config_stream import SourceConfig
 from monitor.errors import ConfigError, PartMissing
-from monitor.payloads import FORMATS, TIMED, Decoder, Field, Layout
+from monitor.payloads import DOCUMENTS, FORMATS, TIMED, Decoder, Field, Layout
+from monitor.payloads.path import Place, keys_of
 from monitor.payloads.stamp import clock
 from monitor.reading import SensorMap, Source
 
@@ -54,7 +55,17 @@ def _source(
         ) from None
     except ValueError as error:
         raise ConfigError(f'stream "{stream}": the path {error}') from None
-    return Source(config.pattern, config.asset_name, sensors, decode, of_sensor, labels)
+    read = _read(whole) if config.payload in DOCUMENTS and not config.pattern.has_sensor else None
+    return Source(config.pattern, config.asset_name, sensors, decode, of_sensor, labels, read)
+
+
+def _read(layout: Layout) -> frozenset[Place]:
+    """Where a document is read, in its items or beside them."""
+    paths = [*layout.asset, layout.time, layout.sensor, layout.value]
+    paths += [] if layout.sensor else [field.path for field in layout.fields]
+    places = {keys_of(path) for path in paths if path}
+    item = (*keys_of(layout.samples), "[]") if layout.samples not in (None, "[]") else ("[]",)
+    return frozenset(places | {(*item, *at) for at in places})
 
 
 def _decoders(config: SourceConfig, whole: Layout) -> tuple[Decoder, dict[str, Decoder]]:

@@ -104,6 +104,7 @@ class Stream:
             self.detectors,
             None if lateness is None else round(lateness * SECOND),
             self._rules,
+            self.reader.keys,
         )
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-FaultKind = Literal["drift", "spike", "broken correlation"]
+FaultKind = Literal["drift", "spike", "broken correlation", "stuck"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,14 @@ _BLOCKED_LEVEL, _COMPENSATED_LEVEL = 0.3, 0.75  # places in the usual range
 _BLOCKING, _CLEARING = 15.0, 50.0  # s
 
 _WARM_UP = 160  # ticks before the first fault: a full window, and time to see what normal is
-_SHORTEST = 600  # ticks in which the three faults can still be told apart
+_SHORTEST = 800  # ticks in which the four faults can still be told apart
 _ROUND = 1600  # ticks; a demo twice as long has every fault twice
 _ROTA = ("p2", "p5", "p3", "p6", "p1", "p4")
 _CAST: tuple[tuple[FaultKind, str, float, int], ...] = (  # share of a round, and at most so long
     ("spike", "vibration", 0.09, 70),
     ("broken correlation", "flow", 0.17, 140),
     ("drift", "temperature", 0.25, 160),
+    ("stuck", "vibration", 0.15, 90),
 )
 
 
@@ -76,7 +77,7 @@ class Fault:
 
     ``drift`` lets the sensor creep away, ``spike`` strikes it with bursts. ``broken correlation``
     keeps it near the low end of its usual range while the drive, in want of flow, runs fast: a
-    partial blockage, in which every single value stays usual.
+    partial blockage, in which every single value stays usual. ``stuck`` repeats the first value.
     """
 
     kind: FaultKind
@@ -143,6 +144,7 @@ class Plant:
         self._speed = self._setpoint.copy()
         self._flow_speed = self._speed.copy()
         self._heat = (self._speed / _RATED_SPEED) ** 3
+        self._stuck: dict[Fault, float] = {}  # what each repeats
         self._tick = -1
         self._row: Floats = np.empty((count, len(SENSORS)))
 
@@ -185,6 +187,10 @@ class Plant:
         row = self._with_faults(tick, clean) + noise
         for column, sensor in enumerate(SENSORS):
             row[:, column] = np.round(row[:, column], sensor.decimals)
+        for fault in self._faults:
+            if fault.kind == "stuck" and fault.active(tick):
+                at = ASSETS.index(fault.asset), SENSOR_NAMES.index(fault.sensor)
+                row[at] = self._stuck.setdefault(fault, float(row[at]))
         return row
 
     def _change_loads(self, tick: int) -> None:
@@ -236,7 +242,7 @@ class Plant:
                 if since % _BURST_EVERY < _BURST_LENGTH:
                     burst = np.random.default_rng((self._seed, pump, tick)).uniform(0.7, 1.3)
                     clean[pump, column] += _BURST_HEIGHT * usual * burst
-            else:
+            elif fault.kind == "broken correlation":
                 blocked = sensor.low + _BLOCKED_LEVEL * usual
                 clean[pump, column] += _grip(fault, tick) * (blocked - clean[pump, column])
         return clean

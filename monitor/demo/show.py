@@ -32,6 +32,7 @@ LEAST_SECONDS, LEAST_TICKS = 15, 900
 SPEED = 20  # seconds of plant time in a second, where the demo is long enough
 FRAMES_PER_SECOND = 8
 SETTLING = 90  # ticks after a fault in which its alert may still open
+BY_CHANCE = 3  # ticks for which a sensor may have kept its value before it got stuck
 HISTORY = 40
 
 
@@ -201,14 +202,18 @@ def snapshot(show: Show, stream: Stream, elapsed: float, *, note: bool) -> Snaps
 def judge(
     faults: tuple[Fault, ...], alerts: list[Alert], started: datetime
 ) -> tuple[list[Finding], int]:
-    """Which faults were found, by the alerts alone; and how many alerts had no fault."""
+    """Which faults were found, by alerts of their kind alone; and how many had no fault."""
     origin = int(started.timestamp()) * SECOND
     unexplained = {alert.alert_id for alert in alerts}
     findings: list[Finding] = []
     for fault in faults:
+        kind = "stuck" if fault.kind == "stuck" else "anomaly"
         first, last = origin + fault.start * SECOND, origin + (fault.end + SETTLING) * SECOND
         mine = [
-            alert for alert in alerts if alert.asset == fault.asset and first <= alert.onset < last
+            alert
+            for alert in alerts
+            if (alert.asset, alert.kind) == (fault.asset, kind)
+            and first - BY_CHANCE * SECOND <= alert.onset < last
         ]
         unexplained -= {alert.alert_id for alert in mine}
         opened = [alert for alert in mine if alert.step == "opened"]

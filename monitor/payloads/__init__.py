@@ -21,7 +21,9 @@ FORMATS: Final[dict[str, Format]] = {
     "msgpack": msgpack,
     "sparkplug": sparkplug,
 }
+# Their payloads have keys beside those that are read.
+DOCUMENTS: Final = ("json", "msgpack")
 # Their payloads say the time themselves; elsewhere it stands at a path, if anywhere.
 TIMED: Final = ("senml", "influx", "sparkplug")
 
-__all__ = ["FORMATS", "PRESETS", "TIMED", "Decoder", "Field", "Format", "Layout"]
+__all__ = ["DOCUMENTS", "FORMATS", "PRESETS", "TIMED", "Decoder", "Field", "Format", "Layout"]

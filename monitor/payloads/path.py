@@ -18,6 +18,8 @@ class Missing:
 MISSING: Final = Missing()
 
 Step = str | int | tuple[str, str]
+# Where a path leads, whichever item of a list it takes.
+Place = tuple[str, ...]
 Getter = Callable[[object], object]
 
 
@@ -52,6 +54,15 @@ def parse(path: str) -> tuple[Step, ...]:
         if isinstance(step, tuple) and not isinstance(after, str):
             raise ValueError(f"{path!r}: wanted a key of the item that [key=value] chooses")
     return tuple(steps)
+
+
+def keys_of(path: str) -> Place:
+    """The keys of a path, with `[]` for an item of a list.
+
+    Raises:
+        ValueError: if the text is no path.
+    """
+    return tuple(step if isinstance(step, str) else "[]" for step in parse(path))
 
 
 def compiled(path: str) -> Getter:

@@ -97,7 +97,7 @@ class Daemon:
             connection.close()
 
     def await_status(self, path: str, status: int) -> None:
-        self._await(lambda: self.get(path)[0] == status, f"{path} answers {status}")
+        self.await_that(lambda: self.get(path)[0] == status, f"{path} answers {status}")
 
     def await_ready(self) -> Self:
         self.await_status("/readyz", 200)
@@ -139,7 +139,7 @@ class Daemon:
             total, counts = books()
             return total >= received and sum(counts.values()) >= total
 
-        self._await(entered, f"{received} messages have been received, with an outcome each")
+        self.await_that(entered, f"{received} messages have been received, with an outcome each")
         total, counts = books()
         assert total == received == sum(counts.values()), counts
         return counts
@@ -155,16 +155,16 @@ class Daemon:
                 and f'stream="{stream}"' in name
             )
 
-        self._await(closed, f"{count} frames have closed")
+        self.await_that(closed, f"{count} frames have closed")
 
     def await_log(self, text: str, times: int = 1) -> None:
-        self._await(lambda: len(self.said(text)) >= times, f"the log says {text!r}")
+        self.await_that(lambda: len(self.said(text)) >= times, f"the log says {text!r}")
 
     def said(self, text: str) -> list[str]:
         """The log lines that hold a text."""
         return [line for line in self.log if text in line]
 
-    def _await(self, condition: Callable[[], object], what: str) -> None:
+    def await_that(self, condition: Callable[[], object], what: str) -> None:
         try:
             wait_until(lambda: self.process.poll() is not None or condition(), PATIENCE)
         except AssertionError:

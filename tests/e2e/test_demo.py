@@ -53,11 +53,13 @@ def test_faults_are_found_named_and_heard_outside(kind: str) -> None:
         outside.stop(timeout=0.5)
         rest, errors = demo.stdout.read(), demo.stderr.read()
     assert demo.returncode == 0, errors
-    assert "3 of 3 faults found, 0 false alerts." in rest
+    assert "4 of 4 faults found, 0 false alerts." in rest
     assert "Traceback" not in errors
     opened = [event for event in heard if event["type"].endswith("alert.opened")]
     faults = schedule(max(LEAST_TICKS, 20 * SECONDS))
     assert [event["data"]["asset"] for event in opened] == [fault.asset for fault in faults]
+    kinds = ["stuck" if fault.kind == "stuck" else "anomaly" for fault in faults]
+    assert [event["data"]["kind"] for event in opened] == kinds
     for fault in faults:
         mine = [event["data"] for event in heard if event["data"]["asset"] == fault.asset]
         named = {event["sensors"][0]["name"] for event in mine}

@@ -50,6 +50,31 @@ def test_after_a_broker_is_killed_and_comes_back_the_next_alert_is_raised(
     assert len(daemon.said("has lost our session")) == 1
 
 
+def test_while_the_broker_is_down_no_asset_looks_normal(
+    plant: Plant, broker: Mosquitto, start: Callable[..., Daemon]
+) -> None:
+    daemon = start(broker.port, more="lateness = 0").await_ready()
+
+    def state(name: str) -> float:
+        return daemon.metric("asset_state", asset="p1", state=name, stream="pumps")
+
+    with Machine(broker) as machine:
+        machine.play(plant.of("p1")[:40])
+        daemon.await_that(lambda: state("normal") == 1, "p1 is normal")
+
+        broker.kill()
+    daemon.await_that(lambda: state("no-data") == 1, "p1 has no data")
+    assert state("normal") == 0
+    assert not [name for name in daemon.metrics() if name.startswith("anomaly_score{")]
+    broker.start()
+    daemon.await_ready()
+
+    with Machine(broker) as machine, Listener(broker, "edge-1") as listener:
+        listener.wait_for(lambda _: listener.state("p1").get("state") == "no-data")
+        machine.play(plant.of("p1")[40:80])
+        listener.wait_for(lambda _: listener.state("p1").get("state") == "normal")
+
+
 def test_a_lost_session_and_a_reconnect_are_counted(
     broker: Mosquitto, start: Callable[..., Daemon]
 ) -> None:

@@ -349,16 +349,19 @@ def test_an_asset_whose_readings_are_all_refused_is_as_good_as_silent(second: in
     assert math.isnan(pipeline.board.score[0])
 
 
-def test_while_we_do_not_listen_nobody_is_silent() -> None:
+def test_while_we_do_not_listen_nobody_looks_normal_and_no_silence_is_told_of() -> None:
     pipeline = fed(0, 0.5, 0.5, 0.5)
     pipeline.listening_since = FOREVER
-    pipeline.step(readings([]), TODAY + 60 * SECOND)
+    assert pipeline.step(readings([]), TODAY + 4 * SECOND).alerts == []
     assert seen(pipeline) == (State.NORMAL, 0.5)
-    pipeline.listening_since = TODAY + 70 * SECOND
-    pipeline.step(readings([]), TODAY + 72 * SECOND)
-    assert seen(pipeline) == (State.NORMAL, 0.5)
-    pipeline.step(readings([]), TODAY + 75 * SECOND)
+    for now in range(5, 120):
+        assert pipeline.step(readings([]), TODAY + now * SECOND).alerts == []
     assert seen(pipeline)[0] is State.NO_DATA
+    assert math.isnan(pipeline.board.score[0])
+    pipeline.listening_since = TODAY + 120 * SECOND
+    for now in range(120, 125):
+        pipeline.step(readings([(0, now, [0.5])]), TODAY + now * SECOND)
+    assert seen(pipeline) == (State.NORMAL, 0.5)
 
 
 def test_silence_of_one_asset_is_not_that_of_another() -> None:

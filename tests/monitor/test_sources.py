@@ -227,6 +227,16 @@ def test_every_asset_has_counters_of_its_own_and_other_sensors_go_on() -> None:
     assert outcome == ["accepted", "no-sensor", "accepted", "accepted"]
 
 
+def test_a_count_without_a_rate_is_explained_and_a_null_is_missing() -> None:
+    of = opened("e", "x", **COUNTER)
+    said: list[str] = []
+    rejected: list[str] = []
+    for one in (count(0, 9, x=1), count(1, 3, x=1), count(2, None, x=1), count(3, 4, x=1)):
+        of.reader.read([one], lambda sensor, reason, n: rejected.append(reason), said.append)
+    assert said == ["e: the first of a counter, or the first lower one, has no rate"] * 2
+    assert rejected == ["missing"]
+
+
 def test_a_count_that_comes_late_or_twice_is_said_to_and_leaves_the_rates_right() -> None:
     of = opened("e", "x", **COUNTER)
     sent_in = [count(0, 0), count(2, 2), count(1, 1), count(2, 2), count(2, 1), count(3, 3)]
