@@ -236,11 +236,15 @@ class Pipeline:
         self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
     ) -> "_Judged":
         asset = group.own(readings.asset[rows], self._slot, self.assets.names)
-        frames, intake = group.framer.step(asset, readings.time[rows], readings.values[rows], now)
+        arrival = None if readings.arrival is None or now is None else readings.arrival[rows]
+        frames, intake = group.framer.step(
+            asset, readings.time[rows], readings.values[rows], now, arrival
+        )
         out.rows[rows] = _ROW_OUTCOMES[intake.outcome]
         if now is not None:
             accepted = intake.outcome == Arrival.ACCEPTED
-            self.board.heard[readings.asset[rows[accepted]]] = now
+            heard = now if arrival is None else arrival[accepted]
+            np.maximum.at(self.board.heard, readings.asset[rows[accepted]], heard)
         out.late[:] += intake.late
         out.duplicate[:] += intake.duplicate
         return self._judge(group, frames)

@@ -333,6 +333,16 @@ def test_a_silent_asset_has_no_score_and_is_no_longer_normal() -> None:
     assert seen(pipeline) == (State.NORMAL, 0.25)
 
 
+def test_silence_begins_with_an_assets_last_reading_and_not_with_its_batch() -> None:
+    pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, RULES)
+    waited = readings([(0, second, [0.5]) for second in range(9)])
+    pipeline.step(replace(waited, arrival=waited.time), TODAY)
+    pipeline.step(readings([]), TODAY + 10 * SECOND)
+    assert seen(pipeline) == (State.NORMAL, 0.5)
+    pipeline.step(readings([]), TODAY + 10 * SECOND + 1)
+    assert seen(pipeline)[0] is State.NO_DATA
+
+
 def test_an_anomalous_asset_that_falls_silent_stays_anomalous_without_a_score() -> None:
     pipeline = fed(0, 0, 2, 2, 2)
     pipeline.step(readings([]), TODAY + 3600 * SECOND)
