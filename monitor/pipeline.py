@@ -302,14 +302,17 @@ class Pipeline:
             batch.clear()
 
         # The ring holds one window per asset: push a frame to each, take the windows, go on.
+        waiting = 0
         for turn in rounds(frames.asset):
             group.ring.push(frames.asset[turn], scaled[turn])
             whole = turn[complete[turn]]
             if len(whole):
                 pending.append(whole)
                 batch.append(group.ring.windows(frames.asset[whole]))
-            if sum(map(len, pending)) * window * sensors > _BATCH_CELLS:
+                waiting += len(whole) * window * sensors
+            if waiting > _BATCH_CELLS:
                 flush()
+                waiting = 0
         flush()
         return Scores(raw, shares, expected)
 

@@ -1,5 +1,6 @@
 import math
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -316,6 +317,17 @@ def test_one_asset_without_a_score_leaves_the_others_theirs() -> None:
     rows: list[Row] = [(n, second, [1e6 if n else 0.5]) for second in range(4) for n in (0, 1)]
     assert pipeline.step(readings(rows), None).scored == 2
     np.testing.assert_equal(pipeline.board.score[:2], [0.5, math.nan])
+
+
+def test_a_backlog_of_one_asset_takes_time_in_proportion_to_its_length() -> None:
+    def seconds(rows: int) -> float:
+        pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, RULES)
+        backlog = readings([(0, n, [0.5]) for n in range(rows)])
+        began = time.process_time()
+        pipeline.step(backlog, None)
+        return time.process_time() - began
+
+    assert seconds(30_000) < 20 * seconds(3000)
 
 
 def test_a_silent_asset_has_no_score_and_is_no_longer_normal() -> None:
