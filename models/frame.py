@@ -122,7 +122,12 @@ class Framer:
         self._long_before = np.empty((0, grid.window), np.int64)
 
     def step(
-        self, asset: Ints, time: Ints, values: Floats, now: int | None = None
+        self,
+        asset: Ints,
+        time: Ints,
+        values: Floats,
+        now: int | None = None,
+        arrival: Ints | None = None,
     ) -> tuple[Frames, Intake]:
         """Take readings in their order of arrival and return the frames that close.
 
@@ -131,11 +136,12 @@ class Framer:
             time: event time of each row, shape (rows,).
             values: NaN where a row has no reading of a sensor; no row is all NaN, shape
                 (rows, sensors).
-            now: arrival time of these rows, at least that of the call before. None when the
+            now: the time before these rows arrive, at least that of the call before. None when the
                 readings' own times are the clock, as in a recording: then silence closes nothing
                 that the next reading would not close as well.
+            arrival: of each row, ascending from `now` on; None = all at `now`, shape (rows,).
         """
-        closed, intake = self.ticks.step(asset, time, values, now)
+        closed, intake = self.ticks.step(asset, time, values, now, arrival)
         return self._hold(closed), intake
 
     def finish(self) -> Frames:

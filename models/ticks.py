@@ -62,16 +62,21 @@ class OpenTicks:
         self.lateness = lateness
         slots = lateness // grid.period + 3  # ticks that can be open at once
         self._tick = np.empty((0, slots), np.int64)
-        self._since = np.empty((0, slots), np.int64)  # `now` at the first reading of the tick
+        self._since = np.empty((0, slots), np.int64)  # arrival of the tick's first reading
         self._values = np.empty((0, slots, sensors), np.float64)
         self._stamp = np.empty((0, slots, sensors), np.int64)
         self._closed = np.empty(0, np.int64)  # newest closed tick
         self._newest = np.empty(0, np.int64)  # newest event time
-        self._heard = np.empty(0, np.int64)  # `now` of the last reading
+        self._heard = np.empty(0, np.int64)  # arrival of the last reading
         self._due = np.empty(0, np.int64)  # `now` at which time closes the first of them
 
     def step(
-        self, asset: Ints, time: Ints, values: Floats, now: int | None
+        self,
+        asset: Ints,
+        time: Ints,
+        values: Floats,
+        now: int | None,
+        arrival: Ints | None = None,
     ) -> tuple[Ticks, Intake]:
         """Take readings in their order of arrival and return the ticks that close.
 
@@ -80,7 +85,9 @@ class OpenTicks:
         if len(asset):
             self._ensure(int(asset.max()) + 1)
         silent = self._close_by_time(now) if now is not None else _no_ticks(self.sensors)
-        ended, intake = self._fold(asset, time, values, now)
+        if now is not None and arrival is None:
+            arrival = np.full(len(asset), now)
+        ended, intake = self._fold(asset, time, values, arrival)
         return _merge(silent, ended), intake
 
     def finish(self) -> Ticks:
@@ -135,7 +142,7 @@ class OpenTicks:
         return ticks
 
     def _fold(
-        self, asset: Ints, time: Ints, values: Floats, now: int | None
+        self, asset: Ints, time: Ints, values: Floats, arrival: Ints | None
     ) -> tuple[Ticks, Intake]:
         rows = len(asset)
         outcome = np.zeros(rows, np.uint8)
@@ -183,8 +190,8 @@ class OpenTicks:
         cell[of_open] = self._values[here[open_position], slot]
         stamp[of_open] = self._stamp[here[open_position], slot]
         since[of_open] = self._since[here[open_position], slot]
-        if now is not None:
-            since = np.minimum(since, now)
+        if arrival is not None:
+            np.minimum.at(since, of_row, arrival[kept])
 
         # The newest reading of a tick wins; of equal stamps the larger value.
         for turn in rounds(of_row):
@@ -202,8 +209,8 @@ class OpenTicks:
         # Close what the newest reading has passed, keep the rest open.
         ends = np.append(starts[1:], rows) - 1
         self._newest[here] = np.maximum(self._newest[here], newest[ends])
-        if now is not None:
-            self._heard[here] = now
+        if arrival is not None:
+            self._heard[here] = arrival[order[ends]]
         closed = np.maximum(
             self.grid.last_ended(self._newest[here] - self.lateness), self._closed[here]
         )

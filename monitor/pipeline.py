@@ -239,11 +239,15 @@ class Pipeline:
         self, group: _Group, rows: Ints, readings: Readings, now: int | None, out: Outcome
     ) -> "_Judged":
         asset = group.own(readings.asset[rows], self._slot, self.assets.names)
-        frames, intake = group.framer.step(asset, readings.time[rows], readings.values[rows], now)
+        arrival = None if readings.arrival is None or now is None else readings.arrival[rows]
+        frames, intake = group.framer.step(
+            asset, readings.time[rows], readings.values[rows], now, arrival
+        )
         out.rows[rows] = _ROW_OUTCOMES[intake.outcome]
         if now is not None:
             accepted = intake.outcome == Arrival.ACCEPTED
-            self.board.heard[readings.asset[rows[accepted]]] = now
+            heard = now if arrival is None else arrival[accepted]
+            np.maximum.at(self.board.heard, readings.asset[rows[accepted]], heard)
         out.late[:] += intake.late
         out.duplicate[:] += intake.duplicate
         return self._judge(group, frames)
@@ -301,14 +305,17 @@ class Pipeline:
             batch.clear()
 
         # The ring holds one window per asset: push a frame to each, take the windows, go on.
+        waiting = 0
         for turn in rounds(frames.asset):
             group.ring.push(frames.asset[turn], scaled[turn])
             whole = turn[complete[turn]]
             if len(whole):
                 pending.append(whole)
                 batch.append(group.ring.windows(frames.asset[whole]))
-            if sum(map(len, pending)) * window * sensors > _BATCH_CELLS:
+                waiting += len(whole) * window * sensors
+            if waiting > _BATCH_CELLS:
                 flush()
+                waiting = 0
         flush()
         return Scores(raw, shares, expected)
 

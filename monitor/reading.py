@@ -67,6 +67,8 @@ class Readings:
         values: NaN where there is no reading; never a whole row, shape (rows, sensors).
         message: index of the message each row came in, shape (rows,).
         strays: of the same messages, the values of known assets that are out of range.
+        arrival: of each row, nanoseconds since the epoch; None = when the step takes them, shape
+            (rows,).
     """
 
     asset: Ints
@@ -74,6 +76,7 @@ class Readings:
     values: Floats
     message: Ints
     strays: "Readings | None" = None
+    arrival: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +329,8 @@ class Reader:
         self.keys.note(sent, asset[noted], values[noted])
         astray = (asset >= 0) & ~np.isnan(strays).all(axis=1)
         out = Readings(asset[astray], time[astray], strays[astray], origin[astray])
-        return Readings(asset[kept], time[kept], values[kept], origin[kept], out), outcome
+        of = asset[kept], time[kept], values[kept], origin[kept], out, arrival[origin[kept]]
+        return Readings(*of), outcome
 
     def _rate(
         self,

@@ -83,8 +83,9 @@ class Recorder:
         closed: list[tuple[int, Ticks]] = []
         for one, ticks in self._ticks.items():
             mine = np.flatnonzero(~behind & (period == one))
+            arrival = None if readings.arrival is None else readings.arrival[mine]
             ended, intake = ticks.step(
-                readings.asset[mine], readings.time[mine], readings.values[mine], now
+                readings.asset[mine], readings.time[mine], readings.values[mine], now, arrival
             )
             rows[mine[intake.outcome == Arrival.LATE]] = MessageOutcome.LATE
             closed.append((one, ended))

@@ -122,13 +122,17 @@ def without_age_of_gaps(frames: Sequence[Frame]) -> list[Frame]:
 
 
 def stepped(
-    framer: Framer, batches: Sequence[Sequence[Row]], nows: Sequence[int | None] | None = None
+    framer: Framer,
+    batches: Sequence[Sequence[Row]],
+    nows: Sequence[int | None] | None = None,
+    arrivals: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[Frame], list[str]]:
     """Frames and outcomes of rows given in batches."""
     parts: list[Frames] = []
     outcomes: list[str] = []
-    for batch, now in zip(batches, nows or [None] * len(batches), strict=True):
-        frames, intake = framer.step(*arrays(batch), now)
+    for n, batch in enumerate(batches):
+        arrival = np.array(arrivals[n], np.int64) if arrivals else None
+        frames, intake = framer.step(*arrays(batch), nows[n] if nows else None, arrival)
         parts.append(frames)
         outcomes += [Arrival(code).name.lower() for code in intake.outcome]
     parts.append(framer.finish())
@@ -195,18 +199,22 @@ def test_with_a_clock_frames_close_as_a_sequential_reader_with_that_clock_closes
     rows = data.draw(arrivals(grid))
     batches = cut(rows, data.draw(st.lists(st.integers(0, 40), max_size=12)))
     quarters = st.integers(0, 12)
-    now, nows = TODAY, list[int | None]()
-    for _ in batches:
+    now, nows, arrived = TODAY, list[int | None](), list[list[int]]()
+    for batch in batches:
         now += data.draw(quarters) * max(1, grid.period // 4)
         nows.append(now)
+        arrived.append([])
+        for _ in batch:  # the first of a batch may stand for seconds
+            arrived[-1].append(now)
+            now += data.draw(st.integers(0, 4)) * max(1, grid.period // 4)
     reader = SequentialFramer(grid, lateness, dict(CONDITIONS)[grid.running])
     wanted: list[str] = []
-    for batch, at in zip(batches, nows, strict=True):
+    for batch, at, when in zip(batches, nows, arrived, strict=True):
         reader.advance(at or 0)
-        wanted += [reader.take(row, at) for row in batch]
+        wanted += [reader.take(*one) for one in zip(batch, when, strict=True)]
     reader.finish()
 
-    frames, outcomes = stepped(Framer(grid, SENSORS, lateness), batches, nows)
+    frames, outcomes = stepped(Framer(grid, SENSORS, lateness), batches, nows, arrived)
 
     assert outcomes == wanted
     assert without_age_of_gaps(frames) == without_age_of_gaps(reader.frames(SENSORS))
@@ -403,6 +411,20 @@ def test_a_frame_closes_lateness_of_now_after_the_first_reading_past_its_end() -
     at, _ = framer.step(*NOTHING, now=TODAY + 4 * SECOND)
 
     assert (before.tick.tolist(), at.tick.tolist()) == ([], [10])
+
+
+def test_in_a_batch_that_has_waited_each_reading_counts_as_of_its_own_arrival() -> None:
+    framer = Framer(Grid(SECOND, 2), 1, lateness=3 * SECOND)
+    time = np.array([10 * SECOND, 11 * SECOND, 11 * SECOND + 5])
+    arrival = np.array([TODAY, TODAY + SECOND, TODAY + 2 * SECOND])
+    framer.step(np.zeros(3, np.int64), time, np.ones((3, 1)), TODAY, arrival)
+
+    closed = {
+        now: framer.step(*NOTHING, now=TODAY + now)[0].tick.tolist()
+        for now in (4 * SECOND - 1, 4 * SECOND, 6 * SECOND - 1, 6 * SECOND)
+    }
+
+    assert [*closed.values()] == [[], [10], [], [11]]
 
 
 def test_a_straggler_does_not_keep_its_tick_open_for_longer() -> None:

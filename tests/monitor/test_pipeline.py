@@ -1,5 +1,6 @@
 import math
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -318,6 +319,17 @@ def test_one_asset_without_a_score_leaves_the_others_theirs() -> None:
     np.testing.assert_equal(pipeline.board.score[:2], [0.5, math.nan])
 
 
+def test_a_backlog_of_one_asset_takes_time_in_proportion_to_its_length() -> None:
+    def seconds(rows: int) -> float:
+        pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, RULES)
+        backlog = readings([(0, n, [0.5]) for n in range(rows)])
+        began = time.process_time()
+        pipeline.step(backlog, None)
+        return time.process_time() - began
+
+    assert seconds(30_000) < 20 * seconds(3000)
+
+
 def test_a_silent_asset_has_no_score_and_is_no_longer_normal() -> None:
     pipeline = fed(0, 0.5, 0.5, 0.5)
     last = TODAY + 3 * SECOND
@@ -331,6 +343,16 @@ def test_a_silent_asset_has_no_score_and_is_no_longer_normal() -> None:
     for second in (60, 61, 62):
         pipeline.step(readings([(0, second, [0.25])]), TODAY + second * SECOND)
     assert seen(pipeline) == (State.NORMAL, 0.25)
+
+
+def test_silence_begins_with_an_assets_last_reading_and_not_with_its_batch() -> None:
+    pipeline = Pipeline("s", X, table("a"), {None: detector()}, 0, RULES)
+    waited = readings([(0, second, [0.5]) for second in range(9)])
+    pipeline.step(replace(waited, arrival=waited.time), TODAY)
+    pipeline.step(readings([]), TODAY + 10 * SECOND)
+    assert seen(pipeline) == (State.NORMAL, 0.5)
+    pipeline.step(readings([]), TODAY + 10 * SECOND + 1)
+    assert seen(pipeline)[0] is State.NO_DATA
 
 
 def test_an_anomalous_asset_that_falls_silent_stays_anomalous_without_a_score() -> None:

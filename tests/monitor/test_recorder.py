@@ -66,12 +66,9 @@ def arrivals(draw: st.DrawFn) -> list[list[Message]]:
     ]
     found.sort(key=lambda pair: pair[0])
     batches: list[list[Message]] = [[]]
-    began = found[0][0]
     for tenth, one in found:
-        # A batch counts as of its first arrival, so it is short, as the daemon's are.
-        if batches[-1] and (tenth > began + 5 or draw(st.booleans())):
+        if batches[-1] and draw(st.booleans()):
             batches.append([])
-            began = tenth
         arrival = TODAY + round((NOON + tenth / 10) * SECOND)
         batches[-1].append(Message(one.topic, one.payload, arrival, one.retained))
     return batches
@@ -88,7 +85,8 @@ def test_frames_made_from_the_recording_are_the_daemons_own(
     parts: list[Frames] = []
     for batch in batches:
         found, _ = live.reader.read(batch, ignored)
-        parts.append(framer.step(found.asset, found.time, found.values, batch[0].arrival)[0])
+        rows = found.asset, found.time, found.values
+        parts.append(framer.step(*rows, batch[0].arrival, found.arrival)[0])
     parts.append(framer.finish())
     with TemporaryDirectory() as folder:
         recorded(Path(folder), stream(one, lateness=3.0), batches)
