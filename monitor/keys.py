@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -18,8 +19,10 @@ LARGEST = 8192
 # An asset that has sent more keys than these makes them up, and its new ones say nothing.
 MOST_KEYS = 100
 # Payloads that are looked into at once.
-MOST_LOOKS = 100
+MOST_LOOKS = 50
 LONGEST_KEY, MOST_NAMED = 100, 3
+# The same few paths come again and again.
+_at, _getter = lru_cache(4096)(keys_of), lru_cache(4096)(compiled)
 
 
 class Keys:
@@ -115,17 +118,13 @@ class Keys:
             return []
         try:
             document = _document(payload)
-            found = [
-                (keys_of(path), path, compiled(path)(document)) for path in numbers_of(document)
-            ]
+            paths = [path for path in numbers_of(document) if len(path) <= LONGEST_KEY]
+            unread = [path for path in paths if path.isprintable() and _at(path) not in self._read]
+            found = [(_at(path), path, _getter(path)(document)) for path in unread]
             return [
                 (at, path, float(value))
                 for at, path, value in found
-                if isinstance(value, int | float)
-                and math.isfinite(value)
-                and at not in self._read
-                and len(path) <= LONGEST_KEY
-                and path.isprintable()
+                if isinstance(value, int | float) and math.isfinite(value)
             ]
         except Exception:
             # Whatever a payload does to its reader, it then has no key to tell of.

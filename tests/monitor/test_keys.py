@@ -16,7 +16,7 @@ from monitor.config import AlertsConfig, SensorConfig
 from monitor.keys import LARGEST, MOST_KEYS, MOST_LOOKS, Keys
 from monitor.reading import Message
 from monitor.stream import Stream
-from tests.monitor.machines import TODAY, message, stream
+from tests.monitor.machines import TODAY, detector, message, stream
 
 BEFORE = {"flow": 5.0, "temperature_c": 21.0, "rssi": -60}
 AFTER = {"flow": 5.0, "temperatureC": 21.4, "rssi": -61}
@@ -67,6 +67,14 @@ def test_a_renamed_key_is_one_alert_that_names_sensor_and_new_key_in_under_a_min
     assert (resolved.step, resolved.reason) == ("resolved", "normal")
 
 
+def test_a_sensor_of_a_model_is_told_of_as_soon() -> None:
+    sent = Sent(stream(detector([*SENSORS]), sensors=SENSORS))
+    sent.on(100, BEFORE)
+    (opened,) = [one for one in sent.on(50, AFTER) if one.kind == "no-data"]
+    assert at([opened]) == [("no-data", "opened", 110)]
+    assert "the new key temperatureC" in opened.summary
+
+
 @pytest.mark.parametrize(("every", "after"), [(1, 11), (5, 11), (15, 31), (25, 51), (60, 121)])
 def test_two_of_a_sensors_usual_pauses_are_enough(every: int, after: int) -> None:
     sent = Sent()
@@ -97,6 +105,14 @@ def test_a_key_that_was_there_before_is_not_new() -> None:
     sent = Sent()
     sent.on(100, BEFORE)
     (opened,) = sent.on(100, {"flow": 5.0, "rssi": -60})
+    assert at([opened]) == [("no-data", "opened", 160)]
+    assert "key" not in opened.summary
+
+
+def test_a_key_that_is_read_is_not_new_when_its_sensor_first_comes() -> None:
+    sent = Sent(stream(sensors=SENSORS | {"valve": SensorConfig(path="valve")}))
+    sent.on(100, BEFORE)
+    (opened,) = sent.on(100, {"flow": 5.0, "valve": 1})
     assert at([opened]) == [("no-data", "opened", 160)]
     assert "key" not in opened.summary
 
