@@ -21,6 +21,7 @@ from monitor.mqtt import MAXIMUM_PACKET_SIZE, LinkSettings, TlsSettings
 from monitor.reading import LARGEST_CACHE, LONGEST_CACHED, Message
 from monitor.states import StateTopic
 from monitor.stream import Stream
+from monitor.topics import covers, distinct
 from monitor.web.server import Response, Server
 
 log = structlog.get_logger("sensor_monitor")
@@ -73,12 +74,7 @@ class Daemon:
             replace(link_settings(config.mqtt), packet_size=packet_size(self.streams)),
             filters=filters_of(self.streams),
             stale=stale,
-            retained=[
-                name
-                for stream in self.streams
-                if stream.config.accept_retained
-                for name in stream.filters
-            ],
+            retained=retained_of(self.streams),
             status_topic=f"{self._root}/status",
             births=[(f"{self._root}/info", self._info(None), True)],
             watch_drops=True,
@@ -264,8 +260,14 @@ class Daemon:
 
 
 def filters_of(streams: Sequence[Stream]) -> list[str]:
-    """All topic filters of some streams, each once."""
-    return list(dict.fromkeys(name for stream in streams for name in stream.filters))
+    """The topic filters of some streams; of two that match a topic, a broker may send both."""
+    return distinct(name for stream in streams for name in stream.filters)
+
+
+def retained_of(streams: Sequence[Stream]) -> list[str]:
+    """Of the filters of some streams those that bring what one takes retained messages of."""
+    taken = [name for stream in streams if stream.config.accept_retained for name in stream.filters]
+    return [one for one in filters_of(streams) if any(covers(one, name) for name in taken)]
 
 
 def packet_size(streams: Sequence[Stream]) -> int:

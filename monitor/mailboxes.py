@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from monitor.reading import Message
 
+ENOUGH = 2**20  # bytes of payload taken at once
+
 
 @dataclass(slots=True)
 class LinkCounters:
@@ -143,15 +145,21 @@ class Inbox:
                 self._counters.stale_acks += 1
 
     def take(self, timeout: float, limit: int) -> list[Message]:
-        """Up to ``limit`` messages in order of arrival, after at most ``timeout`` seconds."""
+        """Up to ``limit`` messages in order of arrival, after at most ``timeout`` seconds.
+
+        Fewer where they are large: what they unfold to is in memory all at once.
+        """
         with self._arrived:
             self._arrived.wait_for(lambda: self._waiting, timeout)
         messages: list[Message] = []
+        enough = self._bytes_out + ENOUGH
         for _ in range(min(len(self._waiting), limit)):
             message, ticket = self._waiting.popleft()
             self._bytes_out += len(message.payload)
             self._handed.append(ticket)
             messages.append(message)
+            if self._bytes_out >= enough:
+                break
         if self._held and self.fill <= 0.5:
             self._wake.ring()
         return messages

@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from models.frame import SECOND, Bools, Codes, Floats, Ints
+from models.recording import EARLIEST, LATEST
 from monitor.keys import Keys
 from monitor.payloads.packed import PACKED, unpacked
 from monitor.payloads.path import Place
@@ -286,6 +287,7 @@ class Reader:
                     why = error if known else f"could not be read ({type(error).__name__})"
                     explain(f"the payload {why}")
                 continue
+            several = len(samples) > 1
             for sample in samples:
                 of = sender if not sample.asset else self._of_payload(message.topic, sample.asset)
                 if sample.lost:
@@ -293,13 +295,21 @@ class Reader:
                 if not of.asset:
                     outcome[index] = MessageOutcome.NO_ASSET
                     continue
-                senders.append(of)
-                times.append(message.arrival - sample.ago if sample.time is None else sample.time)
-                rows.append(sample.values)
-                origins.append(index)
+                when = message.arrival - sample.ago if sample.time is None else sample.time
+                if not EARLIEST <= when < LATEST:
+                    outcome[index] = MessageOutcome.MALFORMED
+                    if explain:
+                        explain("the payload has a time before 1970 or after 2099")
+                    continue
                 if sample.rejected:
                     for sensor, reason in sample.rejected:
                         reject(sensor, reason, 1)
+                if several and all(map(math.isnan, sample.values)):
+                    continue  # a small payload can hold very many of them
+                senders.append(of)
+                times.append(when)
+                rows.append(sample.values)
+                origins.append(index)
         time, origin = np.array(times, np.int64), np.array(origins, np.int64)
         values = np.array(rows, np.float64).reshape(len(rows), self._width)
         arrival = np.array([message.arrival for message in messages], np.int64)
@@ -317,8 +327,8 @@ class Reader:
             refusal = self.assets.refusal(sender.asset, sender.labels)
             if refusal is not None:
                 became[row] = refusal
-            elif became[row] == MessageOutcome.ACCEPTED:
-                # Only a good reading makes an asset.
+            elif became[row] == MessageOutcome.ACCEPTED or not np.isnan(strays[row]).all():
+                # A reading makes an asset, one out of its range too.
                 asset[row] = sender.index = self.assets.index(sender.asset, sender.labels)
         np.minimum.at(outcome, origin, became)
         kept = became == MessageOutcome.ACCEPTED

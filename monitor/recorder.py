@@ -14,7 +14,7 @@ import structlog
 
 from models.frame import NEVER, SECOND, Arrival, Grid, Ints, OpenTicks, Ticks
 from monitor.config import Config
-from monitor.daemon import BATCH, DRAIN, WAIT, filters_of, link_settings, packet_size
+from monitor.daemon import BATCH, DRAIN, WAIT, filters_of, link_settings, packet_size, retained_of
 from monitor.dayfiles import DayFiles, day_of
 from monitor.errors import BrokerUnavailable, CannotWrite, SensorMonitorError, TakenOver
 from monitor.link import Link
@@ -189,9 +189,7 @@ def record(
     link = Link(
         replace(settings, packet_size=packet_size(streams)),
         filters=filters_of(streams),
-        retained=[
-            name for stream in streams if stream.config.accept_retained for name in stream.filters
-        ],
+        retained=retained_of(streams),
     )
     for recorder in recorders:
         recorder.files.check(day_of(link.clock.now()))

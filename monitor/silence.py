@@ -104,6 +104,9 @@ class Silence:
         last = self._heard[at]
         pause = now - np.maximum(last, self._listening)
         pause, usual = np.where(last == NEVER, 0, pause), self._pause[at]
+        # An outage, which is told of, is no new habit: the next one will be told of as well.
+        patience = np.maximum(self._least[at[0]], np.maximum(MINUTE, PATIENCE * usual))
+        pause = np.where(usual > 0, np.minimum(pause, patience), pause)
         calmer = usual - (usual - pause) // FORGETS
         # All rows of a cell come from the same numbers to the same ones.
         self._pause[at] = np.where(pause > usual, pause, np.where(pause > 0, calmer, usual))

@@ -92,7 +92,7 @@ def _layout(config: SourceConfig, sensors: SensorMap) -> Layout:
             for column, (path, sensor) in enumerate(zip(sensors.paths, given, strict=True))
             if path
         ),
-        time="time" if timed and config.has_time else config.time,
+        time=("time" if timed else config.time) if config.has_time else None,
         clock=clock(unit, config.timezone),
         asset=config.asset_name.paths,
         samples=config.samples,

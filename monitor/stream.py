@@ -17,7 +17,7 @@ from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings
-from monitor.topics import covers
+from monitor.topics import distinct
 
 # Ticks that a stream may keep open for stragglers: each costs every asset a frame's memory.
 MOST_OPEN_TICKS = 10_000
@@ -84,11 +84,8 @@ class Stream:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """The topic filters to subscribe to; of two that match a topic, a broker may send both."""
-        known = dict.fromkeys(source.pattern.filter for source in self.sources)
-        return tuple(
-            one for one in known if not any(covers(other, one) for other in known if other != one)
-        )
+        """The topic filters to subscribe to."""
+        return tuple(distinct(source.pattern.filter for source in self.sources))
 
     def reads(self, topic: str) -> bool:
         """Whether a message on a topic is one of the stream's."""

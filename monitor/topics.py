@@ -250,6 +250,12 @@ def covers(one: str, other: str) -> bool:
     return True
 
 
+def distinct(filters: Iterable[str]) -> list[str]:
+    """Those of some filters that no other covers: for a topic of two, a broker may send twice."""
+    known = dict.fromkeys(filters)
+    return [one for one in known if not any(covers(other, one) for other in known if other != one)]
+
+
 def is_name(text: str) -> bool:
     """Whether a text can be an asset's name or a label: one plain, printable topic level."""
     return (

@@ -34,6 +34,8 @@ def decoder(layout: Layout) -> Decoder:
         del topic
         try:
             records = _resolved(parsed(payload))
+        except MalformedError:
+            raise
         except RecursionError:
             raise MalformedError("is nested too deeply") from None
         except ValueError as error:

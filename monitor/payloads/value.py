@@ -28,6 +28,8 @@ def number(value: object, field: Field) -> float | str:
             found = float(value)
         except OverflowError:
             return "not-finite"
+        if math.isnan(found):
+            return "missing"
         return found if math.isfinite(found) else "not-finite"
     return "not-a-number"
 

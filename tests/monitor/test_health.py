@@ -119,6 +119,16 @@ def test_who_usually_sends_seldom_has_more_patience() -> None:
     assert (opened.time - TODAY) // SECOND == 300 + 5 * 60 + 1
 
 
+def test_an_outage_that_was_told_of_is_no_new_habit() -> None:
+    plant = Listening(pipeline_of(detector()))
+    assert plant.until(0, 301, every=60) == []
+    assert len(plant.until(301, 9000, values=None, every=60)) == 1
+    assert [alert.step for alert in plant.until(9000, 9601, every=60)] == ["resolved"]
+    (opened,) = plant.until(9601, 18_000, values=None)
+    # Between five of its pauses, 300 s, and five times that.
+    assert 9600 + 300 < (opened.time - TODAY) // SECOND < 9600 + 1500
+
+
 def test_without_a_model_nobody_is_missed_who_was_heard_but_once() -> None:
     plant = Listening(pipeline_of())
     assert plant.until(0, 1) + plant.until(1, 5000, values=None) == []

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from monitor.mailboxes import Inbox, LinkCounters, Outbox, Outgoing, Ticket, Wake
+from monitor.mailboxes import ENOUGH, Inbox, LinkCounters, Outbox, Outgoing, Ticket, Wake
 from monitor.reading import Message
 
 
@@ -38,6 +38,15 @@ def test_messages_are_handed_out_once_and_in_order(inbox: Inbox) -> None:
     assert [m.arrival for m in inbox.take(0, limit=3)] == [0, 1, 2]
     assert [m.arrival for m in inbox.take(0, limit=3)] == [3, 4]
     assert inbox.take(0, limit=3) == []
+
+
+def test_of_large_messages_fewer_are_handed_out_at_once(wake: Wake, counters: LinkCounters) -> None:
+    inbox = Inbox(wake, counters, cap=10, cap_bytes=10 * ENOUGH)
+    for number in range(5):
+        inbox.put(message(number, ENOUGH // 2), Ticket(1, number, 1))
+    assert [len(inbox.take(0, limit=9)) for _ in range(4)] == [2, 2, 1, 0]
+    inbox.put(message(5, 2 * ENOUGH), Ticket(1, 5, 1))
+    assert len(inbox.take(0, limit=9)) == 1
 
 
 def test_a_waiting_taker_is_woken_by_the_announcement(inbox: Inbox) -> None:

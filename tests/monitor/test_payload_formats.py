@@ -211,7 +211,7 @@ def test_messagepack_is_read_like_json() -> None:
     whole = {"t": 1_790_000_000, "E": {"x": 1}, "y": math.nan, 7: {}, "z": b"\xff"}
     (sample,) = decode(msgspec.msgpack.encode(whole), "")
     assert (sample.time, sample.values[0]) == (TODAY, 1.0)
-    assert sample.rejected == ((1, "not-finite"),)
+    assert sample.rejected == ((1, "missing"),)
     moment = msgspec.msgpack.Ext(-1, (1_790_000_000).to_bytes(4))
     (sample,) = decode(msgspec.msgpack.encode({"t": moment, "y": 2.5}), "")
     assert rows([sample]) == [(TODAY, {1: 2.5})]
@@ -260,9 +260,10 @@ def test_no_message_makes_more_than_so_many_samples() -> None:
 
 def test_lenient_json_rejects_the_field_that_is_no_number_alone() -> None:
     decode = decoder("json", "x", "y", lenient=True)
-    for text in ("NaN", "Infinity", "-Infinity", "1e400"):
+    reasons = dict.fromkeys(("Infinity", "-Infinity", "1e400"), "not-finite")
+    for text, reason in {**reasons, "NaN": "missing"}.items():
         (sample,) = decode(b'\xef\xbb\xbf{"x": %s, "y": 1}' % text.encode(), "")
-        assert (sample.values[1], sample.rejected) == (1.0, ((0, "not-finite"),))
+        assert (sample.values[1], sample.rejected) == (1.0, ((0, reason),))
     for payload in (b"", b"{", b"\xff", b"[" * 100_000, b'{"x": 1%s}' % (b"0" * 5000)):
         with pytest.raises(MalformedError, match=r"is no JSON|nested"):
             decode(payload, "")

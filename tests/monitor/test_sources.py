@@ -9,6 +9,7 @@ import pytest
 
 from models.frame import SECOND
 from monitor.config import AlertsConfig, Config, StreamConfig
+from monitor.daemon import filters_of, retained_of
 from monitor.errors import ConfigError
 from monitor.reading import Message, MessageOutcome
 from monitor.stream import Stream
@@ -162,6 +163,15 @@ def test_the_first_source_whose_topic_matches_reads_a_message() -> None:
     of = opened("x", "y", **TWO)
     # fast is also a word for {sensor}, but a number is no message of the first source
     assert read(of, sent("plant/a/p1/fast", b"7"))[1] == ["malformed"]
+
+
+def test_streams_that_share_topics_subscribe_once_and_lose_no_retained_message() -> None:
+    narrow = opened("x", topic="plant/{asset}/telemetry", accept_retained=True)
+    wide = opened("x", topic="plant/{asset}/{line}")
+    apart = opened("x", topic="hall/{asset}")
+    assert filters_of([narrow, wide, apart]) == ["plant/+/+", "hall/+"]
+    assert retained_of([narrow, wide, apart]) == ["plant/+/+"]
+    assert retained_of([wide, apart]) == []
 
 
 def test_a_stream_may_consist_of_tables_of_sources_alone() -> None:
