@@ -70,7 +70,11 @@ def csv(rng: Random, n: int) -> tuple[str, bytes]:
 
 def senml(rng: Random, n: int) -> tuple[str, bytes]:
     pack: list[dict[str, Any]] = [{"bn": "", "bt": seconds(n), "n": "x", "v": value(rng)}]
-    pack += [{"n": rng.choice("xyz"), "t": i, "v": value(rng)} for i in range(rng.randint(0, 3))]
+    times = (0, 1, 2, 3, -17_000_000_000, -2_000_000_000, 17_000_000_000)
+    pack += [
+        {"n": rng.choice("xyz"), "t": rng.choice(times), "v": value(rng)}
+        for _ in range(rng.randint(0, 3))
+    ]
     pack += [{"n": "y", "vb": True}] * (n % 2)
     return f"plant/a/{asset(rng)}", json.dumps(pack).encode()
 
