@@ -8,9 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from monitor.payloads.packed import PACKED
 from monitor.reading import Message
 
-ENOUGH = 2**20  # bytes of payload taken at once
+# What is handed over at once ends with the message that reaches this many bytes: lists of samples
+# make some 40 000 frames of it, and a longer batch would starve the watchdog, restart us, and come
+# again. A packed payload counts as what is usually let out of it, if that is more.
+BATCH_BYTES = 2**20
+PACKED_BYTES = 2**16
 
 
 @dataclass(slots=True)
@@ -147,19 +152,19 @@ class Inbox:
     def take(self, timeout: float, limit: int) -> list[Message]:
         """Up to ``limit`` messages in order of arrival, after at most ``timeout`` seconds.
 
-        Fewer where they are large: what they unfold to is in memory all at once.
+        They are fewer where they are large, as ``BATCH_BYTES`` says.
         """
         with self._arrived:
             self._arrived.wait_for(lambda: self._waiting, timeout)
         messages: list[Message] = []
-        enough = self._bytes_out + ENOUGH
-        for _ in range(min(len(self._waiting), limit)):
+        left = BATCH_BYTES
+        while self._waiting and len(messages) < limit and left > 0:
             message, ticket = self._waiting.popleft()
-            self._bytes_out += len(message.payload)
+            size = len(message.payload)
+            self._bytes_out += size
+            left -= max(size, PACKED_BYTES) if message.payload.startswith(PACKED) else size
             self._handed.append(ticket)
             messages.append(message)
-            if self._bytes_out >= enough:
-                break
         if self._held and self.fill <= 0.5:
             self._wake.ring()
         return messages
