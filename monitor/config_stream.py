@@ -12,7 +12,7 @@ from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_val
 from monitor.config_types import ConfigPath, Duration, Section
 from monitor.payloads import FORMATS, PRESETS, TIMED
 from monitor.payloads.stamp import TimeUnit
-from monitor.topics import MAX_NAME_BYTES, AssetName, TopicPattern
+from monitor.topics import MAX_NAME_BYTES, AssetName, TopicPattern, is_word
 
 _STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 ARRIVAL: Final = "arrival"
@@ -138,7 +138,7 @@ class SourceConfig(Section):
                     f"[stream.sensors] (a sensor called so is written "
                     f'{name} = {{ path = "{name}" }})'
                 )
-            if not name.isprintable() or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+            if not is_word(name):
                 raise ValueError(
                     f"names {name[:40]!r}; wanted printable text of at most {MAX_NAME_BYTES} bytes"
                 )
