@@ -197,6 +197,8 @@ class SourceConfig(Section):
             )
         if self.payload in ("json", "msgpack", "csv", "influx"):
             self._one_value(pattern)
+        if pattern.has_sensor or self.sensor or self.payload in ("senml", "sparkplug"):
+            self._a_word_for_each()
         for key, payloads in _ONLY_FOR.items():
             if key in self.model_fields_set and self.payload not in payloads:
                 raise ValueError(
@@ -215,6 +217,18 @@ class SourceConfig(Section):
                 "has one of sensor and value; wanted both, the paths of a sensor's name and of its "
                 "value in each sample, or neither"
             )
+
+    def _a_word_for_each(self) -> None:
+        """Where topics or samples name their sensor, one word cannot mean two."""
+        known: dict[str, str] = {}
+        for name, sensor in self.sensors.items():
+            word = sensor.path or name
+            if word in known:
+                raise ValueError(
+                    f'has the sensors {known[word]} and {name}, both with path = "{word}"; wanted '
+                    "a path of its own for each where a topic or sample names its sensor"
+                )
+            known[word] = name
 
 
 # Keys that mean something with some payloads only.
