@@ -12,7 +12,7 @@ from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_val
 from monitor.config_types import ConfigPath, Duration, Section
 from monitor.payloads import FORMATS, PRESETS, TIMED
 from monitor.payloads.stamp import TimeUnit
-from monitor.topics import MAX_NAME_BYTES, AssetName, TopicPattern
+from monitor.topics import MAX_NAME_BYTES, AssetName, TopicPattern, is_word
 
 _STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 ARRIVAL: Final = "arrival"
@@ -138,7 +138,7 @@ class SourceConfig(Section):
                     f"[stream.sensors] (a sensor called so is written "
                     f'{name} = {{ path = "{name}" }})'
                 )
-            if not name.isprintable() or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+            if not is_word(name):
                 raise ValueError(
                     f"names {name[:40]!r}; wanted printable text of at most {MAX_NAME_BYTES} bytes"
                 )
@@ -197,6 +197,8 @@ class SourceConfig(Section):
             )
         if self.payload in ("json", "msgpack", "csv", "influx"):
             self._one_value(pattern)
+        if pattern.has_sensor or self.sensor or self.payload in ("senml", "sparkplug"):
+            self._a_word_for_each()
         for key, payloads in _ONLY_FOR.items():
             if key in self.model_fields_set and self.payload not in payloads:
                 raise ValueError(
@@ -215,6 +217,18 @@ class SourceConfig(Section):
                 "has one of sensor and value; wanted both, the paths of a sensor's name and of its "
                 "value in each sample, or neither"
             )
+
+    def _a_word_for_each(self) -> None:
+        """Where topics or samples name their sensor, one word cannot mean two."""
+        known: dict[str, str] = {}
+        for name, sensor in self.sensors.items():
+            word = sensor.path or name
+            if word in known:
+                raise ValueError(
+                    f'has the sensors {known[word]} and {name}, both with path = "{word}"; wanted '
+                    "a path of its own for each where a topic or sample names its sensor"
+                )
+            known[word] = name
 
 
 # Keys that mean something with some payloads only.

@@ -48,13 +48,17 @@ class DayFiles:
         self._header = _line(["timestamp", *sensors])
 
     def check(self, day: str) -> None:
-        """Repair the files of a day, and see that they have our columns.
+        """See that all files have our columns, and repair those of a day.
 
         Raises:
             CannotWrite: as in `newest`.
         """
-        for path in sorted(self._folder.glob(f"*/{day}.csv")):
-            self._repair(path)
+        for path in sorted(self._folder.glob("*/????-??-??.csv")):
+            if path.stem == day:
+                self._repair(path)
+            else:
+                with path.open("rb") as file:
+                    self._begins(path, file)
 
     def newest(self, asset: str, day: str) -> int:
         """The time of the last row of a file, nanoseconds; NEVER without one.
@@ -94,15 +98,7 @@ class DayFiles:
     def _repair(self, path: Path) -> int:
         """Cut off the line that a kill has torn; the time of the last whole row."""
         with path.open("r+b") as file:
-            begin = file.read(len(self._header))
-            if begin != self._header:
-                if not self._header.startswith(begin):
-                    found = begin.split(b"\n")[0].decode(errors="replace").strip()
-                    raise CannotWrite(
-                        f"{path}: begins with {found[:200]!r}; wanted the columns "
-                        f"{self._header.decode().strip()}: move the file away, or record to "
-                        "another folder"
-                    )
+            if not self._begins(path, file):
                 file.truncate(0)
                 return NEVER
             for line in _lines_from_the_end(file, len(self._header)):
@@ -117,6 +113,17 @@ class DayFiles:
                         f"{path}: its last line begins with {stamp[:40]!r}: {error}"
                     ) from None
         return NEVER
+
+    def _begins(self, path: Path, file: BinaryIO) -> bool:
+        """Whether a file has our first line, and not a torn one."""
+        begin = file.read(len(self._header))
+        if not self._header.startswith(begin):
+            found = begin.split(b"\n")[0].decode(errors="replace").strip()
+            raise CannotWrite(
+                f"{path}: begins with {found[:200]!r}; wanted the columns "
+                f"{self._header.decode().strip()}: move the file away, or record to another folder"
+            )
+        return begin == self._header
 
 
 def day_of(time: int) -> str:

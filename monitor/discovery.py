@@ -1,8 +1,10 @@
 """What was heard on a broker → streams to start from: guesses, each tried on messages."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from monitor.payloads import PRESETS
 from monitor.reading import Message, MessageOutcome
 from monitor.shape import LARGEST, MOST_FIELDS, Shape, shape_of
 from monitor.stream import Stream
+from monitor.topics import is_word
 
 MOST_TOPICS = 2000
 ALIKE = 0.5  # share of fields that two topics of a stream have in common at least
@@ -97,6 +100,7 @@ class Proposal:
         keys: as `[[stream]]` has them, without its sensors.
         sensors: paths by name, and whether the payload has them as text.
         heard: the topics that it was made of.
+        nameless: numbers that are left out, for no sensor can be called so.
         read: how many of their newest messages it reads.
         fault: why it cannot be configured so, or None.
     """
@@ -104,13 +108,15 @@ class Proposal:
     keys: dict[str, Any]
     sensors: dict[str, tuple[str, bool]]
     heard: tuple[Heard, ...]
+    nameless: tuple[str, ...] = ()
     read: int = 0
     fault: str | None = None
 
 
 def proposals(topics: Sequence[Heard]) -> list[Proposal]:
     """Streams for what was heard, tried on the newest message of each topic."""
-    groups: dict[tuple[object, ...], list[list[Heard]]] = {}
+    groups: dict[tuple[object, ...], list[tuple[Set[str], list[Heard]]]] = {}
+    # By topic, which has Sparkplug's births before the data that they name.
     for one in sorted(topics, key=lambda heard: heard.topic):
         if not one.shape.form or not (one.shape.fields or one.shape.form == "sparkplug"):
             continue
@@ -122,16 +128,17 @@ def proposals(topics: Sequence[Heard]) -> list[Proposal]:
             else (one.shape.form, len(levels), levels[0] if len(levels) > 1 else "")
         )
         clusters = groups.setdefault(by, [])
-        for cluster in clusters:
-            if _alike(cluster[0], one):
+        mine = frozenset(one.shape.fields)
+        for fields, cluster in clusters:
+            if _of_one_kind(cluster[0], one) or _alike(fields, mine):
                 cluster.append(one)
                 break
         else:
-            clusters.append([one])
+            clusters.append((mine, [one]))
     found: list[Proposal] = []
     names: set[str] = set()
     for clusters in groups.values():
-        found += [_tried(_proposal(cluster, names)) for cluster in clusters]
+        found += [_tried(_proposal(cluster, names)) for _, cluster in clusters]
     return found
 
 
@@ -156,11 +163,14 @@ def _of_one_sensor(heard: Heard) -> bool:
     return heard.shape.form == "number" or "value" in heard.shape.keys
 
 
-def _alike(one: Heard, other: Heard) -> bool:
-    if one.shape.form == "sparkplug" or (_of_one_sensor(one) and _of_one_sensor(other)):
-        return True
-    mine, theirs = set(one.shape.fields), set(other.shape.fields)
-    return len(mine & theirs) >= ALIKE * len(mine | theirs)
+def _of_one_kind(one: Heard, other: Heard) -> bool:
+    """Whether topics belong together whatever their fields."""
+    return one.shape.form == "sparkplug" or (_of_one_sensor(one) and _of_one_sensor(other))
+
+
+def _alike(mine: Set[str], theirs: Set[str]) -> bool:
+    both = len(mine & theirs)
+    return both >= ALIKE * (len(mine) + len(theirs) - both)
 
 
 def _proposal(cluster: list[Heard], names: set[str]) -> Proposal:
@@ -183,7 +193,9 @@ def _proposal(cluster: list[Heard], names: set[str]) -> Proposal:
         keys |= first.shape.keys
     else:
         paths = {p: t for one in cluster for p, t in one.shape.fields.items()}
-        words = {_name(path, paths): (path, text) for path, text in paths.items()}
+        paths = dict(islice(paths.items(), MOST_FIELDS))
+        count = Counter(map(_last, paths))
+        words = {_name(path, count): (path, text) for path, text in paths.items()}
         for one in cluster:
             keys |= one.shape.keys
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", re.sub(r"\{[^}]*\}|<[^>]*>", "", preset or topic))
@@ -192,7 +204,10 @@ def _proposal(cluster: list[Heard], names: set[str]) -> Proposal:
     while name in names:
         name, number = f"{base}-{number}", number + 1
     names.add(name)
-    return Proposal({"name": name} | keys, dict(list(words.items())[:MOST_FIELDS]), tuple(cluster))
+    nameless = tuple(word for word in words if not is_word(word))
+    words = {word: found for word, found in words.items() if is_word(word)}
+    sensors = dict(islice(words.items(), MOST_FIELDS))
+    return Proposal({"name": name} | keys, sensors, tuple(cluster), nameless)
 
 
 def _pattern(cluster: list[Heard]) -> tuple[str, dict[str, Any]]:
@@ -225,14 +240,14 @@ def _pattern(cluster: list[Heard]) -> tuple[str, dict[str, Any]]:
     return "/".join(levels), more
 
 
-def _name(path: str, paths: dict[str, bool]) -> str:
+def _last(path: str) -> str:
+    return path.replace('"', "").rsplit(".", 1)[-1]
+
+
+def _name(path: str, count: Mapping[str, int]) -> str:
     """The last key of a path where that says enough, else all of it."""
-
-    def last(of: str) -> str:
-        return re.sub(r'"', "", of).rsplit(".", 1)[-1]
-
-    short = last(path)
-    lonely = sum(last(other) == short for other in paths) == 1
+    short = _last(path)
+    lonely = count[short] == 1
     reserved = short in NOT_SENSORS or short in IGNORED_BY_DEFAULT or "[" in short
     if lonely and not reserved and short.lower() not in ("value", "v"):
         return short
@@ -246,6 +261,8 @@ def _tried(proposal: Proposal) -> Proposal:
     tables = {name: {"path": path, "text": text} for name, (path, text) in sensors.items()}
     fault, read = None, 0
     try:
+        if not tables and proposal.nameless:
+            raise ValueError("no number here has a name that a sensor can have")
         if not tables:
             raise ValueError(
                 "no birth was heard, which names the metrics; ask its nodes for a rebirth meanwhile"
@@ -261,4 +278,4 @@ def _tried(proposal: Proposal) -> Proposal:
         fault = str(error.errors()[0]["msg"])
     except (ValueError, SensorMonitorError) as error:
         fault = str(error)
-    return Proposal(keys, sensors, heard, read, fault)
+    return replace(proposal, read=read, fault=fault)

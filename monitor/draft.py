@@ -9,6 +9,7 @@ from typing import Any, cast
 from monitor.discovery import MOST_TOPICS, Proposal, Survey, proposals
 from monitor.payloads import PRESETS
 from monitor.shape import LARGEST
+from monitor.topics import MAX_NAME_BYTES
 
 
 def render(survey: Survey, broker: Mapping[str, Any]) -> str:
@@ -73,7 +74,13 @@ def _block(one: Proposal) -> list[str]:
         lines.append(f"NOT USED: {_text(one.fault)}")
     elif one.read < len(one.heard):
         lines.append(f"# It reads {one.read} of the newest messages of these {len(one.heard)}.")
-    lines += [f"# {hint}" for hint in dict.fromkeys(h for x in one.heard for h in x.shape.hints)]
+    hints = dict.fromkeys(hint for heard in one.heard for hint in heard.shape.hints)
+    lines += [f"# {_printable(hint)}" for hint in hints]
+    if one.nameless:
+        lines.append(
+            f"# Left out: {len(one.nameless)} numbers whose names are not printable or longer than "
+            f"{MAX_NAME_BYTES} bytes, such as {_text(one.nameless[0][:MAX_NAME_BYTES])}."
+        )
     if one.fault is None and "time" not in one.keys and one.keys["payload"] in ("json", "csv"):
         lines.append("# No time key: readings count as of their arrival.")
     lines.append("[[stream]]")
@@ -86,4 +93,10 @@ def _block(one: Proposal) -> list[str]:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A value of TOML; what was heard cannot end its line."""
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    """A text on one line, its control characters as TOML escapes them."""
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in text)

@@ -27,6 +27,7 @@ from monitor.stream import Stream
 LONGEST_TICK = 60 * SECOND
 TICK, LATENESS = SECOND, 5 * SECOND
 MOST_WAITING = 2_000_000  # numbers; beyond, all that waits is written and what comes behind is late
+NO_MORE = np.iinfo(np.int64).max  # a last row after which all is late
 CONNECT_SECONDS = 10.0
 TELL_SECONDS = 60.0  # how it goes, so often
 
@@ -36,8 +37,10 @@ log = structlog.get_logger("sensor_monitor")
 class Recorder:
     """Writes what one stream accepts, one row per asset and time.
 
-    A reading is accepted or late as the daemon would have it, so frames made from the files equal
-    the daemon's own. A row is written when its tick closes: no row can come before it any more.
+    A row is written when its tick closes: no row can come before it any more. Where frames are of
+    LONGEST_TICK at most, a reading is so accepted or late as in the daemon, and frames made from
+    the files equal its own. Longer ones the daemon keeps open for stragglers that are late here.
+    Late is also what belongs to a day's file that is not ours to go on with.
 
     Args:
         stream: as configured.
@@ -52,6 +55,7 @@ class Recorder:
         self._waiting: dict[int, dict[int, list[float]]] = {}  # by asset and time
         self._count = 0  # of the rows that wait
         self._floor: dict[int, tuple[str, int]] = {}  # day and time of the asset's last row there
+        self._foreign: set[tuple[int, str]] = set()  # assets and days whose files are not ours
 
     def take(self, messages: Sequence[Message], now: int) -> None:
         """Read messages, write what need wait no longer, and enter all of it in the books.
@@ -114,12 +118,19 @@ class Recorder:
                 self._ticks[period] = OpenTicks(replace(grid, period=period), width, lateness)
 
     def _last(self, asset: int, at: int) -> int:
-        """The time of the last row in the file that a reading belongs to."""
+        """The time of the last row in the file that a reading belongs to; NO_MORE if not ours."""
         day = day_of(at)
         known = self._floor.get(asset)
         if known is None or known[0] != day:
             name = self.stream.assets.names[asset]
-            known = self._floor[asset] = day, self.files.newest(name, day)
+            try:
+                newest = self.files.newest(name, day)
+            except CannotWrite as error:
+                newest = NO_MORE
+                if (asset, day) not in self._foreign:
+                    self._foreign.add((asset, day))
+                    log.warning("readings of a day count as late", why=str(error))
+            known = self._floor[asset] = day, newest
         return known[1]
 
     def _keep(self, asset: int, at: int, values: list[float]) -> list[int]:
@@ -179,7 +190,7 @@ def record(
 
     Raises:
         BrokerUnavailable: if there is no broker at the start.
-        CannotWrite: if the folder is in use, or a file of today is not ours to go on with.
+        CannotWrite: if the folder is in use, or a file in it is not ours to go on with.
     """
     lock = _locked(folder)
     recorders = [

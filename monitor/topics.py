@@ -258,8 +258,9 @@ def distinct(filters: Iterable[str]) -> list[str]:
 
 def is_name(text: str) -> bool:
     """Whether a text can be an asset's name or a label: one plain, printable topic level."""
-    return (
-        0 < len(text.encode("utf-8", "replace")) <= MAX_NAME_BYTES
-        and text.isprintable()
-        and not any(character in "/+#" for character in text)
-    )
+    return is_word(text) and not any(character in "/+#" for character in text)
+
+
+def is_word(text: str) -> bool:
+    """Whether a text can be a sensor's name: printable, and of bounded length."""
+    return 0 < len(text.encode("utf-8", "replace")) <= MAX_NAME_BYTES and text.isprintable()

@@ -13,16 +13,16 @@ def decoder(layout: Layout) -> Decoder:
 
     def decode(payload: bytes, topic: str) -> list[Sample]:
         del topic
+        if field is None:
+            return [blank(layout)]  # whatever it is, it is no business of ours
         try:
             text = payload.decode()
         except UnicodeDecodeError:
             raise MalformedError("is no number") from None
         if not NUMBER.fullmatch(text):
             word = text.strip() if len(text) <= LONGEST_WORD else "?"
-            if word.lower() not in NO_VALUE and (field is None or word not in field.values):
+            if word.lower() not in NO_VALUE and word not in field.values:
                 raise MalformedError("is no number")
-        if field is None:
-            return [blank(layout)]
         values = nothing.copy()
         return [Sample(values, None, take(text, field, values))]
 

@@ -1,7 +1,8 @@
 """Sparkplug B 3.0: births name metrics and their aliases, data follows by alias, deaths end it.
 
 A metric's name is its sensor's path. What a birth told is kept per edge node, the newest births
-only, so that no stream of births takes all memory; data of a node without one is malformed.
+only, so that no stream of births takes all memory. Births are not retained: what a node without
+one, as after a restart of ours, sends under a name is read, and an alias alone is malformed.
 Sequence numbers count what was lost on the way.
 """
 
@@ -23,11 +24,14 @@ from monitor.payloads.stamp import clock
 
 MOST_METRICS: Final = 1_000_000  # names and aliases kept of all births of a source
 _KINDS: Final = ("BIRTH", "DATA", "DEATH")
+_COMMAND, _STATE, _BIRTH_NUMBER = "CMD", "STATE", "bdSeq"
 _SEQUENCE: Final = 256
 _REORDERED: Final = 16  # so few steps back are a late message, not a round of lost ones
 # Types of the specification (table 8) whose values travel in unsigned fields, with their bits.
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
-_OWN: Final = ("bdSeq", "Node Control/", "Device Control/")  # of the protocol, not of a machine
+_TOP_BIT: Final = {"int_value": 31, "long_value": 63}
+# Of the protocol, not of a machine.
+_OWN: Final = (_BIRTH_NUMBER, "Node Control/", "Device Control/")
 _VALUES: Final = ("int_value", "long_value", "float_value", "double_value", "boolean_value")
 
 Metric = Any  # the class is made at run time
@@ -50,6 +54,7 @@ class _Node:
 
     devices: dict[str, _Known] = field(default_factory=dict[str, _Known])
     sequence: int | None = None
+    birth: object = None  # the number of its birth, which its death repeats
 
     def __len__(self) -> int:
         return 1 + sum(1 + len(known) for known in self.devices.values())
@@ -75,7 +80,10 @@ class _Decoder:
         self._size = 0
 
     def decode(self, payload: bytes, topic: str) -> list[Sample]:
-        kind, owner, node_name, device = _address(topic)
+        address = _address(topic)
+        if address is None:
+            return [self._blank()]
+        kind, owner, node_name, device = address
         try:
             message = self._parse(payload)
         except Exception as error:
@@ -86,14 +94,12 @@ class _Decoder:
         key = owner, node_name
         node = self._nodes.get(key)
         if kind == "DEATH":
-            self._bury(key, node, device)
+            self._bury(key, node, device, message)
             return [self._blank(self._gap(node, message) if device else 0)]
         if kind == "BIRTH":
             node = self._born(key, node, device, message)
-        elif node is None or device not in node.devices:
-            raise MalformedError("is Sparkplug data before the birth of its node or device")
         lost = self._gap(node, message)
-        known = node.devices[device]
+        known = _Known() if node is None else node.devices.get(device, _Known())
         samples: list[Sample] = []
         strange: int | None = None
         for metric in message.metrics:
@@ -128,13 +134,11 @@ class _Decoder:
 
     def _born(self, key: tuple[str, str], node: _Node | None, device: str, message: Any) -> _Node:
         """Take a birth's metrics as all that its node, or device, has."""
-        if node is None or not device:
-            if device:
-                raise MalformedError("is the birth of a Sparkplug device before that of its node")
-            self._size -= len(self._nodes.pop(key, ()))
+        self._size -= len(self._nodes.pop(key, ()))
+        if not device:
+            node = _Node(birth=_birth_number(message))
+        elif node is None:
             node = _Node()
-        else:
-            self._size -= len(self._nodes.pop(key))
         known = node.devices[device] = _Known()
         for metric in message.metrics:
             if metric.HasField("name"):
@@ -147,9 +151,14 @@ class _Decoder:
             self._size -= len(self._nodes.pop(next(iter(self._nodes))))
         return node
 
-    def _bury(self, key: tuple[str, str], node: _Node | None, device: str) -> None:
+    def _bury(self, key: tuple[str, str], node: _Node | None, device: str, message: Any) -> None:
         if node is None:
             return
+        if not device and node.birth is not None:
+            # A broker may tell of a lost connection when the node is back on a new one.
+            number = _birth_number(message)
+            if number is not None and number != node.birth:
+                return
         self._size -= len(node)
         if device:
             node.devices.pop(device, None)
@@ -193,13 +202,21 @@ def numeric_metrics(payload: bytes) -> list[str]:
     ]
 
 
-def _address(topic: str) -> tuple[str, str, str, str]:
-    """Kind of message, group, node and device of a topic; the device is empty for the node."""
+def _address(topic: str) -> tuple[str, str, str, str] | None:
+    """Kind of message, group, node and device of a topic; the device is empty for the node.
+
+    None for commands and for states of host applications, which hold no data.
+    """
     parts = topic.split("/")
     if len(parts) in (4, 5) and parts[0] == "spBv1.0":
         level, kind = parts[2][:1], parts[2][1:]
-        if kind in _KINDS and level == ("N" if len(parts) == 4 else "D"):
-            return kind, parts[1], parts[3], parts[4] if len(parts) == 5 else ""
+        if level == ("N" if len(parts) == 4 else "D"):
+            if kind in _KINDS:
+                return kind, parts[1], parts[3], parts[4] if len(parts) == 5 else ""
+            if kind == _COMMAND:
+                return None
+    elif len(parts) == 3 and parts[:2] == ["spBv1.0", _STATE]:
+        return None
     raise MalformedError(
         "came on no topic of Sparkplug B data; wanted spBv1.0/group/NDATA/node or the like"
     )
@@ -215,6 +232,12 @@ def _named(metric: Metric, known: _Known) -> tuple[str, int] | None:
     return found[0], metric.datatype or found[1]
 
 
+def _birth_number(message: Any) -> object:
+    """What ties a node's death to its birth; None where the message does not say."""
+    found = [one for one in message.metrics if one.name == _BIRTH_NUMBER]
+    return _value(found[0], found[0].datatype) if found else None
+
+
 def _value(metric: Metric, datatype: int) -> object:
     if metric.is_null:
         return None
@@ -228,6 +251,8 @@ def _value(metric: Metric, datatype: int) -> object:
     if bits is not None and isinstance(value, int) and not isinstance(value, bool):
         value &= (1 << bits) - 1
         return value - (1 << bits) if value >> (bits - 1) else value
+    if not datatype and which in _TOP_BIT and value >> _TOP_BIT[which]:
+        return b""  # below zero or very large: only its birth knows
     return value
 
 

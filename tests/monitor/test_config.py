@@ -627,6 +627,33 @@ def test_a_preset_stands_for_topic_and_payload_and_gives_way_to_what_is_said(
     assert stream.topic == f"spBv1.0/g{last}"
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'topic = "plant/{asset}/{sensor}"\npayload = "number"',
+        'topic = "plant/{asset}/{sensor#}"\nvalue = "v"',
+        'topic = "plant/{asset}"\npayload = "senml"',
+        'topic = "plant/{asset}"\nsensor = "n"\nvalue = "v"',
+        'topic = "plant/{asset}"\npayload = "csv"\nsensor = "[0]"\nvalue = "[1]"',
+        'payload = "sparkplug"',
+    ],
+)
+@pytest.mark.parametrize("sensors", ['a = "x"\nb = "x"', 'x = {}\nb = "x"'])
+def test_two_sensors_of_one_word_are_refused_where_a_word_names_the_sensor(
+    read: Load, keys: str, sensors: str
+) -> None:
+    said = problems_of(read, f'[[stream]]\nname = "a"\n{keys}\n[stream.sensors]\n{sensors}')
+    assert 'both with path = "x"; wanted a path of its own for each' in said
+    more = f'[[stream]]\nname = "a"\ntopic = "p/{{asset}}"\n[[stream.source]]\n{keys}\n'
+    said = problems_of(read, f"{more}[stream.source.sensors]\n{sensors}")
+    assert 'both with path = "x"' in said
+
+
+def test_two_sensors_may_be_made_of_one_field(read: Load) -> None:
+    (stream,) = read(STREAM + '[stream.sensors]\na = "x"\nb = { path = "x", scale = 2 }').stream
+    assert list(stream.sensors) == ["a", "b"]
+
+
 def test_every_preset_is_shown() -> None:
     assert PRESET_TOPICS.keys() == PRESETS.keys()
 

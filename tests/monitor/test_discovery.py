@@ -1,6 +1,8 @@
 """What is heard on a broker becomes a configuration that reads it."""
 
 import json
+import re
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from monitor.draft import render
 from monitor.reading import Message
 from monitor.shape import LARGEST, MOST_FIELDS, shape_of
 from monitor.stream import open_streams
-from tests.monitor.machines import TODAY, few
+from tests.monitor.machines import TODAY, few, many
 from tests.monitor.test_real_payloads import RECORDS, records, sent
 from tests.monitor.test_sparkplug import payload as sparkplug_payload
 
@@ -165,31 +167,73 @@ def test_what_is_remembered_has_a_bound() -> None:
     assert changing.topics["plant/p1"].count == 3 * MOST_FIELDS
 
 
-WORDS = st.text(max_size=12)
+WORDS = st.one_of(
+    st.text(max_size=12), st.text('a\n\r\x85\u2028\u202e\x7f"\\\\#=[]{}. ', max_size=12)
+)
+UNZONED = st.fixed_dictionaries({"time": st.just("2026-01-05T00:00:00"), "a": st.just(1)})
+HEARD = st.lists(
+    st.tuples(
+        WORDS.filter(lambda t: t != "" and not set(t) & set("+#\0")),
+        st.one_of(
+            st.binary(max_size=40),
+            st.dictionaries(WORDS, st.floats(allow_nan=False, allow_infinity=False), max_size=4),
+            st.recursive(st.one_of(st.integers(), WORDS), lambda x: st.dictionaries(WORDS, x)),
+            st.dictionaries(WORDS, UNZONED, min_size=1, max_size=2),
+        ),
+    ),
+    max_size=8,
+)
+KEYS = ("name", "payload", "topic", "asset", "time", "time_unit", "value", "delimiter")
+TEXT = r'"(?:[^"\\]|\\.)*"'
+OURS = re.compile(
+    r'|\[mqtt\]|host = "127.0.0.1"|port = 1883|\[\[stream\]\]|\[stream\.sensors\]'
+    rf"|(?:{'|'.join(KEYS)}) = {TEXT}|{TEXT} = {{ path = {TEXT}(?:, text = true)? }}"
+)
 
 
 @few
-@given(
-    st.lists(
-        st.tuples(
-            st.text(min_size=1, max_size=20).filter(lambda t: not set(t) & set("+#\0")),
-            st.one_of(
-                st.binary(max_size=40),
-                st.dictionaries(
-                    WORDS, st.floats(allow_nan=False, allow_infinity=False), max_size=4
-                ),
-                st.recursive(st.one_of(st.integers(), WORDS), lambda x: st.dictionaries(WORDS, x)),
-            ),
-        ),
-        max_size=8,
-    )
-)
+@given(HEARD)
 def test_whatever_is_heard_the_configuration_is_toml_of_streams_that_open(
     messages: list[tuple[str, object]],
 ) -> None:
     text = render(survey(*messages), BROKER)
     for table in tomllib.loads(text).get("stream", []):
         configuration.StreamConfig.model_validate(table)
+
+
+@many
+@given(HEARD)
+def test_whatever_is_heard_every_line_is_ours_or_a_comment(
+    messages: list[tuple[str, object]],
+) -> None:
+    text = render(survey(*messages), BROKER)
+    strange = [line for line in text.splitlines() if line[:1] != "#" and not OURS.fullmatch(line)]
+    assert not strange
+    found = tomllib.loads(text)
+    assert found.keys() <= {"mqtt", "stream"}
+    assert found["mqtt"] == BROKER
+    for table in found.get("stream", []):
+        assert table.keys() <= {*KEYS, "sensors"}
+
+
+def test_a_number_that_no_sensor_can_be_called_after_is_left_out_alone() -> None:
+    heard = survey(("plant/p1", {"flow": 1.5, "k" * 129: 2, "a\nb": 3}))
+    (one,) = proposals(list(heard.topics.values()))
+    assert (one.fault, list(one.sensors)) == (None, ["flow"])
+    assert "Left out: 2 numbers" in render(heard, BROKER)
+    text = render(survey(("plant/p1", {"k" * 129: 2})), BROKER)
+    assert 'NOT USED: "no number here has a name that a sensor can have"' in text
+
+
+def test_the_work_grows_with_what_was_heard_and_no_faster() -> None:
+    known = {f"f{n}": 1 for n in range(120)}
+    heard = survey(
+        *((f"plant/p{i}", known | {f"own{i}-{n}": 1 for n in range(60)}) for i in range(100))
+    )
+    began = time.process_time()
+    (one,) = proposals(list(heard.topics.values()))
+    assert len(one.sensors) == MOST_FIELDS
+    assert time.process_time() - began < 5  # once it was a minute
 
 
 def test_a_birth_of_sparkplug_names_the_sensors() -> None:
@@ -209,6 +253,19 @@ def test_a_birth_of_sparkplug_names_the_sensors() -> None:
     assert "no birth" in one.fault
     (one,) = proposals(list(survey(("spBv1.0/g/NDATA/n", b"{")).topics.values()))
     assert one.fault is not None
+
+
+def test_a_plant_whose_metrics_are_all_on_devices_is_read() -> None:
+    own = {"name": "bdSeq", "datatype": 4, "long_value": 0}
+    metric = {"name": "x", "alias": 1, "datatype": 9, "float_value": 1.5}
+    heard = survey(
+        ("spBv1.0/g/NBIRTH/n", sparkplug_payload(own, seq=0)),
+        ("spBv1.0/g/DBIRTH/n/d", sparkplug_payload(metric, seq=1)),
+        ("spBv1.0/g/DDATA/n/d", sparkplug_payload({"alias": 1, "float_value": 2.5}, seq=2)),
+        ("spBv1.0/g/DDEATH/n/d", sparkplug_payload(seq=3)),
+    )
+    (one,) = proposals(list(heard.topics.values()))
+    assert (one.fault, one.read, list(one.sensors)) == (None, 2, ["x"])
 
 
 @pytest.mark.skipif(not RECORDS.is_file(), reason=f"no payloads in {RECORDS}")

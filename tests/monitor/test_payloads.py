@@ -146,6 +146,13 @@ def test_other_words_are_no_number(payload: bytes) -> None:
         NUMBER(payload, "")
 
 
+@pytest.mark.parametrize("payload", [b"on", b"true", b"\xff", b"", b'{"a": 1}', b"1.5"])
+def test_on_a_topic_of_no_sensor_any_payload_is_nothing_of_ours(payload: bytes) -> None:
+    (sample,) = FORMATS["number"](Layout(1, ()))(payload, "")
+    assert math.isnan(sample.values[0])
+    assert sample.rejected == ()
+
+
 @many
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_survives_both_formats(value: float) -> None:

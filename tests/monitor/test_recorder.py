@@ -1,5 +1,6 @@
 import resource
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from models.frame import SECOND, Framer, Frames
 from models.recording import find, iso, read, tracks_of
@@ -15,14 +17,14 @@ from monitor import recorder as module
 from monitor.config import SensorConfig
 from monitor.dayfiles import DayFiles, day_of
 from monitor.errors import CannotWrite, ConfigError
-from monitor.reading import Message
+from monitor.reading import Message, MessageOutcome
 from monitor.recorder import Recorder
 from monitor.stream import Stream
 from tests.monitor.machines import TODAY, detector, few, message, stream
 
 MIDNIGHT = TODAY // (86_400 * SECOND) * 86_400 * SECOND
 NOON = (MIDNIGHT - TODAY) / SECOND + 43_200  # seconds from TODAY, a whole number
-DAY = day_of(MIDNIGHT)
+DAY, NEXT = day_of(MIDNIGHT), day_of(MIDNIGHT + 86_400 * SECOND)
 XY = {"x": SensorConfig(path="x"), "y": SensorConfig(path="y")}
 
 
@@ -200,15 +202,60 @@ def test_a_torn_line_may_be_longer_than_what_is_read_at_once(
     test_a_line_that_a_kill_has_torn_is_cut_off("all", tmp_path)
 
 
-def test_a_file_with_other_columns_is_not_gone_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("day", [DAY, "2019-12-31"])
+def test_a_folder_with_a_file_of_other_columns_is_refused(day: str, tmp_path: Path) -> None:
     recorded(tmp_path, stream(sensors=XY), [[message(NOON, {"x": 1})]])
-    before = lines(tmp_path)
-    of = stream(sensors={"x": SensorConfig(path="x")})
-    with pytest.raises(CannotWrite, match=r"begins with 'timestamp,x.*wanted .*timestamp,x: move"):
-        recorded(tmp_path, of, [[message(NOON + 1, {"x": 1})]])
-    with pytest.raises(CannotWrite, match=DAY):
+    path = tmp_path / "pumps" / "p1" / f"{DAY}.csv"
+    path.rename(path.with_stem(day))
+    before = lines(tmp_path, day=day)
+    with pytest.raises(CannotWrite, match=rf"{day}.*begins with 'timestamp,x.*wanted .*,x: move"):
         DayFiles(tmp_path / "pumps", ("x",)).check(DAY)
+    assert lines(tmp_path, day=day) == before
+
+
+@pytest.mark.parametrize("kept", ["whole", "torn", "empty"])
+def test_files_of_other_days_are_only_looked_at(kept: str, tmp_path: Path) -> None:
+    recorded(tmp_path, stream(sensors=XY), [[message(NOON, {"x": 1})]])
+    path = tmp_path / "pumps" / "p1" / f"{DAY}.csv"
+    path.write_bytes({"whole": path.read_bytes(), "torn": b"timest", "empty": b""}[kept])
+    before = path.read_bytes()
+    DayFiles(tmp_path / "pumps", ("x", "y")).check("2026-01-01")
+    assert path.read_bytes() == before
+
+
+def test_readings_of_a_day_whose_file_is_not_ours_are_late_with_one_warning(
+    tmp_path: Path,
+) -> None:
+    recorded(tmp_path, stream(sensors=XY), [[message(NOON, {"x": 1})]])
+    before, tomorrow = lines(tmp_path), NOON + 86_400
+    of = stream(sensors={"x": SensorConfig(path="x")})
+    with capture_logs() as said:
+        recorded(
+            tmp_path,
+            of,
+            [
+                [message(NOON + 1, {"x": 1}), message(tomorrow, {"x": 2})],
+                [message(NOON + 2, {"x": 1}), message(NOON + 3, {"x": 1}, "p2")],
+                [message(tomorrow + 1, {"x": 3}), message(NOON + 4, {"x": 1})],
+            ],
+        )
     assert lines(tmp_path) == before
+    assert [line.split(",")[1] for line in lines(tmp_path, day=NEXT)] == ["x", "2.0", "3.0"]
+    assert of.books.outcomes[MessageOutcome.LATE] == 3
+    assert of.books.rejected == {(0, "late"): 3}
+    (warning,) = said
+    assert "begins with 'timestamp,x" in warning["why"]
+
+
+def test_of_frames_over_a_minute_only_the_latest_stragglers_are_lost(tmp_path: Path) -> None:
+    of = stream(detector(["x", "y"], period=600 * SECOND), lateness=5.0)
+    sent = [(0, 0, "x"), (120, 120, "x"), (100, 121, "y"), (10, 125, "y")]
+    batches = [
+        [replace(message(NOON + at, {sensor: 1}), arrival=TODAY + round((NOON + now) * SECOND))]
+        for at, now, sensor in sent
+    ]
+    recorded(tmp_path, of, batches)
+    assert of.books.outcomes[[MessageOutcome.ACCEPTED, MessageOutcome.LATE]].tolist() == [3, 1]
 
 
 @pytest.mark.parametrize("name", ["label", "asset", "timestamp", "changepoint", " x"])

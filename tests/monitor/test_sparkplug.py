@@ -99,21 +99,75 @@ def test_what_is_no_number_is_no_reading() -> None:
         assert sample.rejected == ((0, reason),)
 
 
-def test_data_without_a_birth_is_malformed() -> None:
+@pytest.mark.parametrize("born", [False, True])
+def test_without_a_birth_metrics_are_read_by_their_names(born: bool) -> None:
     decode = decoder()
-    data = payload({"alias": 1, "double_value": 3})
-    with pytest.raises(MalformedError, match="before the birth of its node or device"):
-        decode(data, topic("NDATA"))
-    with pytest.raises(MalformedError, match="birth of a Sparkplug device before that of its node"):
-        decode(BIRTH, topic("DBIRTH", "n", "d"))
+    if born:
+        decode(BIRTH, topic("NBIRTH", "n"))
+    named = payload({"name": "x", "double_value": 3}, {"name": "z", "double_value": 4}, seq=None)
+    for where in (topic("NDATA", "other"), topic("DDATA", "n", "d")):
+        (sample,) = decode(named, where)
+        assert (sample.values[0], sample.time) == (3.0, TODAY)
+    (sample,) = decode(payload({"name": "x", "int_value": 2**32 - 3}), topic("DDATA", "n", "d"))
+    assert sample.rejected == ((0, "not-a-number"),)  # -3, or 4294967293: nobody has said
+    typed = payload({"name": "x", "datatype": 3, "int_value": 2**32 - 3})
+    assert values(decode, typed, topic("DDATA", "n", "d")) == [[-3.0, None]]
+
+
+def test_an_alias_that_no_birth_has_named_is_malformed() -> None:
+    decode = decoder()
+    by_alias = payload({"alias": 1, "double_value": 3})
+    strange = payload({"alias": 77, "int_value": 1})
+    with pytest.raises(MalformedError, match="the alias 1, which no birth has named"):
+        decode(by_alias, topic("NDATA"))
     decode(BIRTH, topic("NBIRTH"))
-    for other in (topic("NDATA", "other"), topic("DDATA", "n", "d")):
-        with pytest.raises(MalformedError, match="before the birth"):
-            decode(data, other)
-    with pytest.raises(MalformedError, match="the alias 77, which no birth has named"):
-        decode(payload({"alias": 77, "int_value": 1}), topic("NDATA"))
+    for data, where in (
+        (by_alias, topic("NDATA", "other")),
+        (by_alias, topic("DDATA", "n", "d")),
+        (strange, topic("NDATA")),
+    ):
+        with pytest.raises(MalformedError, match="which no birth has named"):
+            decode(data, where)
     both = payload({"alias": 77, "int_value": 1}, {"alias": 1, "double_value": 3})
     assert values(decode, both, topic("NDATA")) == [[3.0, None]]
+
+
+def test_a_devices_birth_counts_without_that_of_its_node() -> None:
+    decode = decoder()
+    data = payload({"alias": 1, "double_value": 3}, seq=1)
+    assert values(decode, BIRTH, topic("DBIRTH", "n", "d")) == [[1.5, 2.0]]
+    assert values(decode, data, topic("DDATA", "n", "d")) == [[3.0, None]]
+
+
+def test_what_nodes_without_a_birth_send_is_not_kept() -> None:
+    decode = decoder()
+    own = getattr(decode, "__self__")  # noqa: B009
+    for n in range(50):
+        decode(payload({"name": f"m{n}", "alias": n, "int_value": 1}), topic("NDATA", f"n{n}"))
+        decode(payload({"name": f"m{n}", "alias": n}), topic("DDATA", f"n{n}", f"d{n}"))
+    assert (own._size, own._nodes) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("of_birth", "of_death", "buried"),
+    [(2, 1, False), (2, 2, True), (2, None, True), (None, 1, True), (0, 255, False)],
+)
+def test_only_the_death_of_its_own_birth_ends_a_node(
+    of_birth: int | None, of_death: int | None, buried: bool
+) -> None:
+    def number(of: int | None) -> list[dict[str, Any]]:
+        return [] if of is None else [{"name": "bdSeq", "datatype": 8, "long_value": of}]
+
+    decode = decoder()
+    birth = payload({"name": "x", "alias": 1, "double_value": 1}, *number(of_birth))
+    data = payload({"alias": 1, "double_value": 3}, seq=None)
+    decode(birth, topic("NBIRTH"))
+    decode(payload(*number(of_death), seq=None), topic("NDEATH"))
+    if buried:
+        with pytest.raises(MalformedError):
+            decode(data, topic("NDATA"))
+    else:
+        assert values(decode, data, topic("NDATA")) == [[3.0, None]]
 
 
 def test_a_death_ends_what_a_birth_began() -> None:
@@ -147,11 +201,21 @@ def test_a_gap_in_the_sequence_of_a_node_and_its_devices_counts_as_lost() -> Non
 
 @pytest.mark.parametrize(
     "where",
-    ["spBv1.0/g/NDATA", "spBv1.0/g/NDATA/n/d", "spBv1.0/g/DDATA/n", "spBv1.0/g/NCMD/n", "a/b/c/d"],
+    [
+        *("spBv1.0/g/NDATA", "spBv1.0/g/NDATA/n/d", "spBv1.0/g/DDATA/n", "a/b/c/d"),
+        *("spBv1.0/g/NCMD/n/d", "spBv1.0/g/DCMD/n", "spBv1.0/g/XCMD/n", "spBv1.0/g/NFOO/n"),
+        *("spBv1.0/STATE", "STATE/host"),
+    ],
 )
 def test_other_topics_are_no_data(where: str) -> None:
     with pytest.raises(MalformedError, match="came on no topic of Sparkplug B data"):
         decoder()(BIRTH, where)
+
+
+@pytest.mark.parametrize("where", ["spBv1.0/g/NCMD/n", "spBv1.0/g/DCMD/n/d", "spBv1.0/STATE/host"])
+@pytest.mark.parametrize("data", [BIRTH, b'{"online": true, "timestamp": 1}', b""])
+def test_commands_and_states_hold_nothing_of_ours(where: str, data: bytes) -> None:
+    assert values(decoder(), data, where) == [[None, None]]
 
 
 @pytest.mark.parametrize("data", [b"\x0a", b"\xff", b"{}", b"\x12\x01\x0a"])
