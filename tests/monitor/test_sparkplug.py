@@ -95,7 +95,7 @@ def test_what_is_no_number_is_no_reading() -> None:
     decode = decoder()
     for value in ({"string_value": "1"}, {"bytes_value": b"1"}, {"float_value": math.nan}):
         (sample,) = decode(payload({"name": "x", **value}), topic("NBIRTH"))
-        reason = "not-finite" if "float_value" in value else "not-a-number"
+        reason = "missing" if "float_value" in value else "not-a-number"
         assert sample.rejected == ((0, reason),)
 
 
