@@ -40,7 +40,7 @@ class Shape:
 def shape_of(topic: str, payload: bytes) -> Shape:
     """Guess the format of a payload, and where its numbers and its time are."""
     if topic.startswith("spBv1.0/"):
-        return Shape("sparkplug", _metrics(payload))
+        return Shape("sparkplug", {} if "CMD/" in topic else _metrics(payload))
     try:
         if payload.startswith(PACKED):
             payload = unpacked(payload, LARGEST)

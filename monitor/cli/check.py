@@ -41,7 +41,8 @@ def check(
                 "\n".join(row["models"]) or "[bold]NOT SCORED[/bold]",
                 row["window"] or "–",
                 row["false_alarms"] or "–",
-                f"{row['bytes_per_asset']} B an asset, {row['max_assets']} at most",
+                f"{row['bytes_per_asset']} B{' and two payloads' if row['keeps_payloads'] else ''} "
+                f"an asset, {row['max_assets']} at most",
             )
         for column in table.columns:
             column.overflow = "fold"
@@ -82,6 +83,7 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
         "window": None,
         "false_alarms": None,
         "bytes_per_asset": stream.pipeline.bytes_per_asset,
+        "keeps_payloads": any(source.read is not None for source in stream.sources),
     }
     if first is not None:
         row["idle"] = first.grid.idleness
