@@ -12,7 +12,7 @@ from models.frame import Arrival, Bools, Codes, Floats, Frames, Grid, Ints, fram
 from models.parquet import ParquetTable
 from models.selection import EVERYTHING, Range, Selection
 from models.tables import CsvTable, ExtraMissing, RecordingError, Table
-from models.timestamps import EARLIEST, LATEST, iso, timestamp_ns
+from models.timestamps import EARLIEST, LATEST, iso, timestamp_ns, utc_ns
 
 __all__ = [
     "EARLIEST",
@@ -28,6 +28,7 @@ __all__ = [
     "timestamp_ns",
     "tracks_of",
     "usual_period",
+    "utc_ns",
 ]
 
 NOT_SENSORS = frozenset({"timestamp", "asset", "label"})

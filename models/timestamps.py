@@ -24,7 +24,7 @@ def timestamp_ns(text: str) -> int:
     Raises:
         ValueError: if it is neither, has no offset, or lies outside the years 1970 to 2100.
     """
-    if (usual := _usual(text)) is not None:
+    if (usual := utc_ns(text)) is not None:
         return usual
     text = text.strip()
     if number := _EPOCH.fullmatch(text):
@@ -49,8 +49,8 @@ def timestamp_ns(text: str) -> int:
     return time
 
 
-def _usual(text: str) -> int | None:
-    """The time of a text such as 2026-01-01T00:00:00.123456Z, four times faster; of others None."""
+def utc_ns(text: str) -> int | None:
+    """As `timestamp_ns`, four times faster, of texts such as 2026-01-01T00:00:00.5Z; else None."""
     if not (
         20 <= len(text) <= 27
         and text[-1] == "Z"

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from models.frame import SECOND
-from models.recording import EARLIEST, LATEST, timestamp_ns
+from models.recording import EARLIEST, LATEST, timestamp_ns, utc_ns
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 UNITS: Final[dict[TimeUnit, int]] = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -41,6 +41,8 @@ def clock(unit: TimeUnit = "s", timezone: str | None = None) -> Callable[[object
     wanted = f"wanted ISO 8601{offset}, or {_NAMES[unit]} since the epoch"
 
     def read(value: object) -> int:
+        if isinstance(value, str) and (usual := utc_ns(value)) is not None:
+            return usual
         try:
             time = _nanoseconds(value, factor, zone)
         except (ValueError, ArithmeticError):
@@ -59,8 +61,6 @@ def _nanoseconds(value: object, factor: int, zone: ZoneInfo | None) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value * factor
     if isinstance(value, str):
-        if zone is None and value[4:5] == "-":
-            return timestamp_ns(value)
         if _NUMBER.fullmatch(value.strip()):
             return int(Decimal(value.strip()) * factor)
         if zone is not None and (local := _LOCAL.fullmatch(value)):
