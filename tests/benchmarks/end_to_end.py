@@ -225,7 +225,7 @@ class Naive:
         asset = topic.split("/")[1]
         window = self._windows.setdefault(asset, deque(maxlen=WINDOW))
         row = np.array([document[name] for name in NAMES])
-        window.append((row - self._calibration.center) / self._calibration.spread)
+        window.append((row - self._calibration.center[0]) / self._calibration.spread[0])
         return window
 
     def _score(self, window: deque[Floats]) -> float:
@@ -238,8 +238,10 @@ class Naive:
                 hidden, cell = self._cell(outputs[-1], (hidden, cell))
                 outputs.append(self._output(hidden))
             expected = torch.stack(outputs[::-1], dim=1)  # (1, L, m)
-            error = (scaled - expected).square()[0, -TAIL:].mean(dim=0).double().numpy()
-        return float((error / self._calibration.error_scale).mean() / self._calibration.threshold)
+            error = (scaled - expected).square()[0, -TAIL:].double()
+            recent = ((error[-1] + error.mean(dim=0)) / 2).numpy()
+        known = self._calibration
+        return float((recent / known.error_scale[0]).mean() / known.threshold[0])
 
 
 def difference(ours: Floats, naive: dict[int, Floats]) -> float:
