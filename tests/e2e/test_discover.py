@@ -101,6 +101,7 @@ def test_discover_signs_in_over_tls_and_its_configuration_does_too(
     finally:
         over.set()
         device.join(PATIENCE)
+        machine.disconnect()
         machine.loop_stop()
 
     assert found.returncode == 0, found.stderr
