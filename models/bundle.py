@@ -30,7 +30,7 @@ from models.runtime import (
 )
 from models.threshold import ThresholdSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 NETWORK = "model.onnx"
@@ -224,6 +224,8 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         first = error.errors()[0]
         place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         what = first["msg"].removeprefix("Value error, ")
+        if place == ["schema_version"]:
+            what = f"is {first['input']!r:.20}; wanted {SCHEMA_VERSION}: fit the model anew"
         raise BundleError(": ".join([str(folder / MANIFEST), *place, what])) from None
     try:
         written = json.loads(files[MANIFEST], parse_float=_as_written, object_pairs_hook=_once)

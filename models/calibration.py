@@ -221,7 +221,8 @@ def error_statistics(found: Iterable[Float32s], score: Score, tail: int) -> Erro
     means: list[Floats] = []
     kept: list[Float32s] = []
     for part in found:
-        means.append(recent(np.square(part) if signed else part, tail))
+        newest = part[:, -tail:]
+        means.append(recent(np.square(newest) if signed else newest, tail))
         if signed:
             kept.append(part[:, -1].copy())  # a view would keep the rest
         elif score == "mahalanobis":

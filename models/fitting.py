@@ -72,7 +72,7 @@ def fit(
     own = pca if plain and pca else trained(request, the, progress, checkpoints)
     pca = own if plain else pca or baseline_of(request, the, progress)
     manifest = Manifest(
-        schema_version=1,
+        schema_version=2,
         created=datetime.fromtimestamp(now // SECOND, UTC),
         name=name,
         model=request.model,

@@ -296,7 +296,7 @@ class Manifest(_Strict):
     """
 
     digest: str = ""
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     created: AwareDatetime
     name: str
     model: str

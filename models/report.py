@@ -29,7 +29,11 @@ def model_card(manifest: Manifest) -> Iterator[str | Table]:
     yield (
         f"[bold]{escape(manifest.name)}[/bold]: {escape(manifest.model)}, windows of "
         f"{manifest.window} frames of {manifest.period_ns / SECOND:g} s, score {manifest.score} of "
-        f"the newest {manifest.tail} frames"
+        + (
+            f"the newest frame and of the newest {manifest.tail}, half each"
+            if manifest.score == "mean-square"
+            else "the newest frame"
+        )
     )
     if idleness := manifest.grid.idleness:
         yield escape(idleness)

@@ -59,6 +59,7 @@ def utc_ns(text: str) -> int | None:
         and text[16] == ":"
         and text[19] in ".Z"
         and text[-2] != "."
+        and text.isprintable()  # CPython reads to a NUL and no further
     ):
         return None
     try:

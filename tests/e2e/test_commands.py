@@ -99,7 +99,7 @@ def test_a_corrupt_bundle_ends_run_with_65_and_names_the_file(
     elif harm == "a missing file":
         file.unlink()
     else:
-        file.write_bytes(data.replace(b'"schema_version": 1', b'"schema_version": 9'))
+        file.write_bytes(data.replace(b'"schema_version": 2', b'"schema_version": 9'))
     stream = plant.stream.replace(str(plant.bundle), str(bundle))
     config, _ = write_config(tmp_path, free_port(), stream=stream)
 

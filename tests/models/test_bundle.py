@@ -186,9 +186,9 @@ HOSTILE: dict[str, Callable[[Content], object]] = {
     "unknown key": set_key("extra", value=1),
     "unknown key of a rule": set_key("rule", "extra", value=1),
     "unknown key of a calibration": set_key(*DEFAULT, "extra", value=1),
-    "older schema": set_key("schema_version", value=0),
-    "newer schema": set_key("schema_version", value=2),
-    "schema as text": set_key("schema_version", value="1"),
+    "older schema": set_key("schema_version", value=1),
+    "newer schema": set_key("schema_version", value=3),
+    "schema as text": set_key("schema_version", value="2"),
     "no sensors": set_key("sensors", value=[]),
     "nameless sensor": set_key("sensors", 0, "name", value=""),
     "sensor twice": set_key("sensors", 0, "name", value="flow"),
@@ -694,4 +694,4 @@ def test_the_network_says_nothing_of_where_it_was_made(folder: Path) -> None:
     model = onnx.load(folder / NETWORK)
 
     assert str(Path.cwd()).encode() not in model.SerializeToString()
-    assert bundle.SCHEMA_VERSION == 1
+    assert bundle.SCHEMA_VERSION == 2

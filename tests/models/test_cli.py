@@ -642,7 +642,7 @@ print(sorted({"torch", "sklearn", "onnx", "scipy", "matplotlib", "jinja2"} & sys
     assert done.out.endswith("[]\n")
     assert done.out.count("Example: sensor-trainer") == 9
     assert "never point-adjusted" in re.sub(r"\s+", " ", done.out)
-    assert "bundle schema 1" in done.out
+    assert "bundle schema 2" in done.out
 
 
 def test_the_console_script_is_this_program() -> None:

@@ -704,9 +704,9 @@ def test_a_topic_that_is_not_utf_8_is_acknowledged_and_counted(make_link: MakeLi
     broker = FakeBroker([CONNACK_V5 + INVALID_TOPIC + good])
     link = make_link(broker.port, "in/#")
     assert receive(link, 1) == [b"x"]
+    wait_until(lambda: broker.heard and b"\x40\x02\x00\x07" in broker.heard[0])
     broker.close()
     assert link.counters.errors == 1
-    assert b"\x40\x02\x00\x07" in broker.heard[0]
     assert link._thread.is_alive()
 
 
