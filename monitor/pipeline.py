@@ -168,14 +168,16 @@ class Pipeline:
         ]
         total = _total(out, results)
         if now is not None:
-            accepted = out.rows == MessageOutcome.ACCEPTED
-            self.health.silence.hear(
-                readings.asset[accepted], ~np.isnan(readings.values[accepted]), now
-            )
-            if readings.strays is not None:
-                self.health.silence.hear(
-                    readings.strays.asset, ~np.isnan(readings.strays.values), now
-                )
+            for heard, rows in (
+                (readings, out.rows == MessageOutcome.ACCEPTED),
+                (readings.strays, slice(None)),
+            ):
+                if heard is not None:
+                    arrival = (
+                        np.full(len(heard.asset), now) if heard.arrival is None else heard.arrival
+                    )
+                    there = ~np.isnan(heard.values[rows])
+                    self.health.silence.hear(heard.asset[rows], there, arrival[rows])
             total.alerts.extend(self.health.silence.look(now, self.listening_since))
             self._notice_silence(now)
         return total

@@ -293,11 +293,11 @@ class Reader:
                 if sample.lost:
                     self.lost += sample.lost
                 if not of.asset:
-                    outcome[index] = MessageOutcome.NO_ASSET
+                    outcome[index] = min(outcome[index], MessageOutcome.NO_ASSET)
                     continue
                 when = message.arrival - sample.ago if sample.time is None else sample.time
                 if not EARLIEST <= when < LATEST:
-                    outcome[index] = MessageOutcome.MALFORMED
+                    outcome[index] = min(outcome[index], MessageOutcome.MALFORMED)
                     if explain:
                         explain("the payload has a time before 1970 or after 2099")
                     continue
@@ -338,9 +338,12 @@ class Reader:
         sent = [messages[origins[i]].payload for i in noted.tolist()]
         self.keys.note(sent, asset[noted], values[noted])
         astray = (asset >= 0) & ~np.isnan(strays).all(axis=1)
-        out = Readings(asset[astray], time[astray], strays[astray], origin[astray])
-        of = asset[kept], time[kept], values[kept], origin[kept], out, arrival[origin[kept]]
-        return Readings(*of), outcome
+
+        def of_rows(which: Bools, of: Floats, out: Readings | None = None) -> Readings:
+            whose, came = asset[which], arrival[origin[which]]
+            return Readings(whose, time[which], of[which], origin[which], out, came)
+
+        return of_rows(kept, values, of_rows(astray, strays)), outcome
 
     def _rate(
         self,

@@ -125,7 +125,7 @@ class Recorder:
             name = self.stream.assets.names[asset]
             try:
                 newest = self.files.newest(name, day)
-            except CannotWrite as error:
+            except (CannotWrite, OSError) as error:
                 newest = NO_MORE
                 if (asset, day) not in self._foreign:
                     self._foreign.add((asset, day))

@@ -91,29 +91,31 @@ class Silence:
         if detector is not None:
             self._least[asset] = max(MINUTE, patience, PATIENCE * detector.grid.period)
 
-    def hear(self, asset: Ints, there: Bools, now: int) -> None:
+    def hear(self, asset: Ints, there: Bools, arrival: Ints) -> None:
         """Readings have arrived.
 
         Args:
             asset: shape (rows,).
             there: whether a row has a reading of a sensor, shape (rows, sensors).
-            now: when.
+            arrival: of each row, ascending, shape (rows,).
         """
         row, sensor = np.nonzero(there)
+        row, sensor = row[::-1], sensor[::-1]  # of several rows of a cell the first is written last
         at = asset[row], sensor
-        last = self._heard[at]
-        pause = now - np.maximum(last, self._listening)
+        last, came = self._heard[at], arrival[row]
+        pause = came - np.maximum(last, self._listening)
         pause, usual = np.where(last == NEVER, 0, pause), self._pause[at]
-        # An outage, which is told of, is no new habit: the next one will be told of as well.
+        # An outage that was told of is hardly a habit: the next one is to be told of as well.
         patience = np.maximum(self._least[at[0]], np.maximum(MINUTE, PATIENCE * usual))
-        pause = np.where(usual > 0, np.minimum(pause, patience), pause)
+        outage = (usual > 0) & (pause > patience)
+        pause = np.where(outage, np.maximum(2 * usual, MINUTE // PATIENCE), pause)
         calmer = usual - (usual - pause) // FORGETS
-        # All rows of a cell come from the same numbers to the same ones.
         self._pause[at] = np.where(pause > usual, pause, np.where(pause > 0, calmer, usual))
-        self._heard[at] = now
+        np.maximum.at(self._heard, at, came)
         # Of a sensor that a model wants and that has never come, silence begins with its asset.
-        fresh = asset[(self._heard[asset] == NEVER).any(axis=1) & (self._least[asset] > 0)]
-        self._heard[fresh] = np.where(self._heard[fresh] == NEVER, now, self._heard[fresh])
+        lacks = (self._heard[asset] == NEVER).any(axis=1) & (self._least[asset] > 0)
+        fresh, since = asset[lacks], arrival[lacks, None]
+        self._heard[fresh] = np.where(self._heard[fresh] == NEVER, since, self._heard[fresh])
 
     def look(self, now: int, listening_since: int) -> list[Alert]:
         """Notice who is silent, once a second.

@@ -50,6 +50,8 @@ def discover(
     broker = {key: value for key, value in given.items() if value is not None}
     if out is not None and out.exists():
         raise CannotWrite(f"{out}: is there already; wanted a new file")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise CannotWrite(f"{out}: there is no such folder; wanted one to write to")
     survey = watch(configuration.mqtt(broker), duration_seconds(duration), stop_event())
     text = draft.render(survey, broker)
     if out is None:

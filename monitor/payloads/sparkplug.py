@@ -54,6 +54,7 @@ class _Node:
 
     devices: dict[str, _Known] = field(default_factory=dict[str, _Known])
     sequence: int | None = None
+    missed: int = 0
     birth: object = None  # the number of its birth, which its death repeats
 
     def __len__(self) -> int:
@@ -95,11 +96,20 @@ class _Decoder:
         node = self._nodes.get(key)
         if kind == "DEATH":
             self._bury(key, node, device, message)
-            return [self._blank(self._gap(node, message) if device else 0)]
+            return [self._blank(_missed(node if device else None, message))]
         if kind == "BIRTH":
             node = self._born(key, node, device, message)
-        lost = self._gap(node, message)
+        lost = _missed(node, message)
         known = _Known() if node is None else node.devices.get(device, _Known())
+        try:
+            samples = self._samples(message, known)
+        except MalformedError:
+            if node is not None:
+                node.missed = lost  # for the next good one to tell
+            raise
+        return self._counted(joined(samples), lost)
+
+    def _samples(self, message: Any, known: _Known) -> list[Sample]:
         samples: list[Sample] = []
         strange: int | None = None
         for metric in message.metrics:
@@ -110,7 +120,7 @@ class _Decoder:
                 samples.append(self._sample(metric, one, named[1], message))
         if strange is not None and not samples:
             raise MalformedError(f"has the alias {strange}, which no birth has named")
-        return self._counted(joined(samples), lost)
+        return samples
 
     def _blank(self, lost: int = 0) -> Sample:
         return Sample([float("nan")] * self._layout.width, lost=lost)
@@ -166,17 +176,20 @@ class _Decoder:
         else:
             del self._nodes[key]
 
-    @staticmethod
-    def _gap(node: _Node | None, message: Any) -> int:
-        """How many messages of the node are missing before this one."""
-        if node is None or not message.HasField("seq"):
-            return 0
-        sequence, last = message.seq % _SEQUENCE, node.sequence
-        step = 1 if last is None else (sequence - last) % _SEQUENCE
-        if step == 0 or step >= _SEQUENCE - _REORDERED:
-            return 0
-        node.sequence = sequence
-        return step - 1
+
+def _missed(node: _Node | None, message: Any) -> int:
+    """How many messages of the node are missing before this one, and have not been told of."""
+    if node is None:
+        return 0
+    missed, node.missed = node.missed, 0
+    if not message.HasField("seq"):
+        return missed
+    sequence, last = message.seq % _SEQUENCE, node.sequence
+    step = 1 if last is None else (sequence - last) % _SEQUENCE
+    if step == 0 or step >= _SEQUENCE - _REORDERED:
+        return missed
+    node.sequence = sequence
+    return missed + step - 1
 
 
 def numeric_metrics(payload: bytes) -> list[str]:

@@ -125,8 +125,29 @@ def test_an_outage_that_was_told_of_is_no_new_habit() -> None:
     assert len(plant.until(301, 9000, values=None, every=60)) == 1
     assert [alert.step for alert in plant.until(9000, 9601, every=60)] == ["resolved"]
     (opened,) = plant.until(9601, 18_000, values=None)
-    # Between five of its pauses, 300 s, and five times that.
-    assert 9600 + 300 < (opened.time - TODAY) // SECOND < 9600 + 1500
+    # Patience is five of its pauses, 300 s, and at most twice that after an outage.
+    assert 9600 + 300 < (opened.time - TODAY) // SECOND <= 9600 + 600
+
+
+def test_however_often_it_goes_a_sensor_that_came_each_second_is_missed_after_a_minute() -> None:
+    plant, second = Listening(pipeline_of(detector())), 0
+    for _ in range(6):
+        assert not any(alert.step == "opened" for alert in plant.until(second, second + 20))
+        (opened,) = plant.until(second + 20, second + 420, values=None)
+        assert (opened.time - TODAY) // SECOND == second + 19 + 61
+        second += 420
+
+
+def test_a_stall_of_ours_changes_nobodys_patience() -> None:
+    pipeline = pipeline_of(detector())
+    plant = Listening(pipeline)
+    plant.until(0, 30)
+    late = readings([(0, second, (0.5,)) for second in range(30, 120)], 1)
+    arrival = TODAY + np.arange(30, 120) * SECOND
+    pipeline.step(replace(late, arrival=arrival), TODAY + 30 * SECOND)
+    plant.until(120, 130)
+    (opened,) = plant.until(130, 300, values=None)
+    assert (opened.time - TODAY) // SECOND == 129 + 61
 
 
 def test_without_a_model_nobody_is_missed_who_was_heard_but_once() -> None:

@@ -247,3 +247,12 @@ def test_without_protobuf_a_stream_says_what_to_install(monkeypatch: pytest.Monk
     )
     with pytest.raises(PartMissing, match=r'stream "lines" .*sensor-monitor\[sparkplug\]'):
         Stream(config, AlertsConfig(), {})
+
+
+def test_what_was_lost_before_a_refused_message_is_told_with_the_next() -> None:
+    decode = decoder()
+    decode(payload({"name": "x", "double_value": 1.0}, seq=0), topic("NBIRTH"))
+    with pytest.raises(MalformedError, match="alias"):
+        decode(payload({"alias": 7, "double_value": 1.0}, seq=4), topic("DDATA", "n", "d"))
+    samples = decode(payload({"name": "x", "double_value": 2.0}, seq=5), topic("NDATA"))
+    assert sum(sample.lost for sample in samples) == 3
