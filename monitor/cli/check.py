@@ -1,5 +1,6 @@
 """sensor-monitor check."""
 
+import itertools
 import json
 import os
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from monitor.cli.common import ConfigPath, Json
 from monitor.config import Config
 from monitor.errors import BrokerUnavailable
 from monitor.stream import Stream, open_streams
+from monitor.topics import distinct, overlap
 
 
 def check(
@@ -62,6 +64,14 @@ def check(
                         "cannot be told from the rest",
                         markup=False,
                     )
+        filters = distinct(name for stream in streams for name in stream.filters)
+        for one, other in itertools.combinations(filters, 2):
+            if overlap(one, other):
+                console.print(
+                    f"{one} and {other} match some topics both: a broker may send what comes there "
+                    "twice",
+                    markup=False,
+                )
     if connect:
         _try_broker(loaded, streams)
         typer.echo(

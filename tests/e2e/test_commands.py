@@ -253,6 +253,25 @@ def test_check_prints_what_is_scored_as_json(plant: Plant, config: Path) -> None
     assert row["window"] == "24 × 1 s"
 
 
+def test_check_says_which_filters_a_broker_may_answer_twice(tmp_path: Path) -> None:
+    config = tmp_path / "plant.toml"
+    config.write_text(
+        """
+        [[stream]]
+        name = "a"
+        topic = "a/{_}/c/{asset}"
+        sensors = { x = "x" }
+        [[stream]]
+        name = "b"
+        topic = "a/b/{_}/{asset}"
+        sensors = { x = "x" }
+        """
+    )
+    checked = sensor_monitor("check", "--config", config)
+    assert checked.returncode == 0
+    assert "a/+/c/+ and a/b/+/+ match some topics both" in checked.stdout
+
+
 def test_a_stream_without_a_model_is_said_to_be_not_scored_and_is_read_all_the_same(
     plant: Plant,
     broker: Mosquitto,
