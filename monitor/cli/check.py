@@ -43,7 +43,7 @@ def check(
                 "\n".join(row["models"]) or "[bold]NOT SCORED[/bold]",
                 row["window"] or "–",
                 row["false_alarms"] or "–",
-                f"{row['bytes_per_asset']} B{' and two payloads' if row['keeps_payloads'] else ''} "
+                f"{row['bytes_per_asset']} B{' and some payloads' if row['keeps_payloads'] else ''} "
                 f"an asset, {row['max_assets']} at most",
             )
         for column in table.columns:

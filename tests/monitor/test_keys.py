@@ -9,14 +9,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.frame import SECOND
 from monitor.alert import Alert
 from monitor.config import AlertsConfig, SensorConfig
-from monitor.keys import LARGEST, MOST_KEYS, MOST_LOOKS, Keys
+from monitor.keys import LARGEST, MOST_KEYS, MOST_KINDS, MOST_LOOKS, Keys
 from monitor.reading import Message
+from monitor.shape import MOST_FIELDS
 from monitor.stream import Stream
-from tests.monitor.machines import TODAY, detector, message, stream
+from tests.monitor.machines import TODAY, detector, many, message, stream
 
 BEFORE = {"flow": 5.0, "temperature_c": 21.0, "rssi": -60}
 AFTER = {"flow": 5.0, "temperatureC": 21.4, "rssi": -61}
@@ -36,14 +39,15 @@ class Sent:
         *documents: Mapping[str, Any],
         every: int = 1,
         assets: Sequence[str] = ("p1",),
+        at_once: bool = False,
     ) -> list[Alert]:
-        """Each asset sends the documents in turn, one each `every` seconds, for so long."""
+        """Each asset sends documents in turn or `at_once`, each `every` seconds, for so long."""
         told: list[Alert] = []
         for second in range(self.second, self.second + seconds):
             mine: list[Message] = []
             if documents and second % every == 0:
-                document = dict(documents[second // every % len(documents)])
-                mine = [message(second, document, asset) for asset in assets]
+                which = documents if at_once else [documents[second // every % len(documents)]]
+                mine = [message(second, dict(of), asset) for asset in assets for of in which]
             told += self.stream.take(mine, TODAY + second * SECOND)
         self.second += seconds
         return told
@@ -156,6 +160,141 @@ def test_a_renamed_key_in_messages_of_several_kinds_is_named_and_told_of_once() 
     (opened,) = sent.on(600, {"temperatureC": 21.4}, *kinds[1:])
     assert opened.time - opened.onset < 20 * SECOND
     assert "the new key temperatureC with 21.4." in opened.summary
+
+
+def test_a_key_of_other_messages_of_the_same_moment_is_not_new() -> None:
+    flow, temperature = {"flow": 5.0, "rssi": -60}, {"temperature_c": 21.0}
+    sent = Sent()
+    assert sent.on(200, flow, temperature, at_once=True) == []
+    assert sent.on(30, flow) + sent.on(100, flow, temperature, at_once=True) == []
+    (opened,) = sent.on(100, flow)
+    assert at([opened]) == [("no-data", "opened", 390)]  # came last at 329
+    assert "key" not in opened.summary
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_renamed_key_beside_other_messages_of_the_same_moment_is_named(last: int) -> None:
+    others = [{"flow": 5.0}, {"uptime": 7}]
+    sent = Sent()
+    assert sent.on(100, {"temperature_c": 21.0}, *others, at_once=True) == []
+    after = [{"temperatureC": 21.4}, *others]
+    (opened,) = sent.on(100, *(after if last else after[::-1]), at_once=True)
+    assert at([opened]) == [("no-data", "opened", 110)]
+    assert "the new key temperatureC with 21.4." in opened.summary
+
+
+TOO_MANY = {"n": [[1] * 50] * (MOST_FIELDS // 50)}
+
+
+@pytest.mark.parametrize("more", [{"log": "x" * LARGEST}, TOO_MANY])
+def test_where_what_came_before_cannot_be_looked_into_no_key_is_new(
+    more: Mapping[str, Any],
+) -> None:
+    sent = Sent()
+    sent.on(100, {**more, **BEFORE})
+    (opened,) = sent.on(100, {"flow": 5.0, "rssi": -60})
+    assert at([opened]) == [("no-data", "opened", 160)]
+    assert "key" not in opened.summary
+
+
+def test_a_number_beyond_all_floats_hides_no_other_key() -> None:
+    sent = Sent()
+    sent.on(100, {**BEFORE, "total": 10**400})
+    (opened,) = sent.on(100, {**AFTER, "total": 10**400, "other": -(10**309)})
+    assert at([opened]) == [("no-data", "opened", 110)]
+    assert opened.summary.endswith("the new key temperatureC with 21.4.")
+
+
+def test_of_an_asset_whose_messages_are_of_too_many_kinds_no_key_is_new() -> None:
+    names = [f"s{n}" for n in range(MOST_KINDS + 1)]
+    sent = Sent(stream(sensors={name: SensorConfig(path=name) for name in names}))
+    kinds = [{name: 5.0} for name in names]
+    sent.on(100, *kinds, at_once=True)
+    told = sent.on(100, {"S0": 5.0}, *kinds[1:], at_once=True)
+    assert at(told) == [("no-data", "opened", 160)]
+    assert "key" not in told[0].summary
+    sent.on(1, kinds[1])
+    keys = sent.stream.reader.keys
+    assert (keys._kinds, keys._first) == ({}, {})
+
+
+def test_kinds_of_messages_that_come_one_after_the_other_may_be_many() -> None:
+    names = [f"s{n}" for n in range(2 * MOST_KINDS)]
+    sent = Sent(stream(sensors={name: SensorConfig(path=name) for name in names}))
+    kinds = [{name: 5.0} for name in names]
+    sent.on(100, *kinds)
+    (opened,) = sent.on(100, {"S0": 5.0}, *kinds[1:])
+    assert "the new key S0 with 5." in opened.summary
+    (kept,) = sent.stream.reader.keys._kinds.values()
+    assert len(kept) == MOST_KINDS
+
+
+def test_a_kind_that_could_not_be_looked_into_is_remembered_among_many() -> None:
+    names = [f"s{n}" for n in range(2 * MOST_KINDS)]
+    sent = Sent(stream(sensors={name: SensorConfig(path=name) for name in names}))
+    kinds = [{name: 5.0} for name in names]
+    sent.on(160, {"s0": 5.0, "rssi": -60, "log": "x" * LARGEST}, *kinds[1:])
+    told = sent.on(160, {"s0": 5.0, "rssi": -60}, *kinds[2:])
+    assert [one.sensors[0].name for one in told] == ["s1"]
+    assert "key" not in told[0].summary
+
+
+def test_what_an_asset_sent_before_all_its_sensors_came_is_known() -> None:
+    sent = Sent()
+    sent.on(1, {"flow": 5.0, "rssi": -60})
+    sent.on(100, {"flow": 5.0, "temperature_c": 21.0})
+    (opened,) = sent.on(100, {"flow": 5.0, "rssi": -60})
+    assert at([opened]) == [("no-data", "opened", 161)]
+    assert "key" not in opened.summary
+
+
+def test_a_kind_that_never_came_is_looked_into_before_all_that_wait() -> None:
+    fleet = [f"p{n}" for n in range(8 * MOST_LOOKS)]
+    flow = {"flow": 5.0}
+    sent = Sent()
+    sent.on(30, flow, {"temperature_c": 21.0}, assets=fleet, at_once=True)
+    told: list[Alert] = []
+    for second in range(30, 45):
+        mine = [message(second, flow, asset) for asset in fleet]
+        for n, asset in enumerate(fleet):
+            key = "temperature_c" if n % 20 else "temperatureC"
+            mine.append(message(second, {key: 21.0}, asset))
+        told += sent.stream.take(mine, TODAY + second * SECOND)
+    assert at(told) == [("no-data", "opened", 40)] * len(fleet[::20])
+    assert all("the new key temperatureC" in one.summary for one in told)
+
+
+# What an asset sends: sensors, and the number of a key besides; if that is odd, too large at first.
+FORMAT = st.tuples(st.sets(st.integers(0, 2)), st.integers(0, 9))
+
+
+@many
+@given(st.lists(FORMAT, max_size=8), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_no_key_is_new_where_no_new_message_ever_came(
+    formats: list[tuple[set[int], int]], assets: int, rng: random.Random
+) -> None:
+    """However many assets wait to be looked into, in whatever order and batches all come."""
+    # Of messages with all sensors only the newest is remembered.
+    formats = [one for one in formats if len(one[0]) < 3] + [({0, 1, 2}, 0)]
+    keys = Keys([], ["a", "b", "c"])
+    learnt = 10
+
+    def send(chosen: Sequence[tuple[set[int], int]], padding: str) -> None:
+        rows = [(asset, one) for one in chosen for asset in range(assets)]
+        payloads = [
+            json.dumps({f"k{key}": 1.5, "log": padding if key % 2 else ""}).encode()
+            for _, (_, key) in rows
+        ]
+        values = [[1.5 if n in of else math.nan for n in range(3)] for _, (of, _) in rows]
+        keys.note(payloads, np.array([asset for asset, _ in rows]), np.array(values))
+
+    send(rng.sample(formats, len(formats)), "x" * LARGEST)
+    keys.look(learnt)
+    for now in range(learnt + 1, learnt + 20):
+        for _ in range(rng.randrange(3)):
+            send(rng.choices(formats, k=rng.randrange(1, 4)), "")
+        keys.look(now)
+        assert (keys.since(assets) <= learnt).all()
 
 
 def test_a_reading_that_stays_away_for_a_few_messages_is_not_renamed() -> None:
