@@ -43,8 +43,9 @@ def check(
                 "\n".join(row["models"]) or "[bold]NOT SCORED[/bold]",
                 row["window"] or "–",
                 row["false_alarms"] or "–",
-                f"{row['bytes_per_asset']} B{' and some payloads' if row['keeps_payloads'] else ''} "
-                f"an asset, {row['max_assets']} at most",
+                f"{row['bytes_per_asset']} B an asset"
+                f"{' and its newest payloads' if row['keeps_payloads'] else ''}"
+                f", {row['max_assets']} at most",
             )
         for column in table.columns:
             column.overflow = "fold"
