@@ -18,7 +18,14 @@ from models.decision import Rule
 from models.detector import Calibration, Detector, Habits
 from models.folders import written
 from models.frame import Floats
-from models.manifest import DEFAULT, CalibrationSpec, FileSpec, Manifest, digest_of
+from models.manifest import (
+    DEFAULT,
+    SCHEMA_VERSION,
+    CalibrationSpec,
+    FileSpec,
+    Manifest,
+    digest_of,
+)
 from models.runtime import (
     OUTPUTS,
     Kind,
@@ -30,7 +37,6 @@ from models.runtime import (
 )
 from models.threshold import ThresholdSettings
 
-SCHEMA_VERSION = 2
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 NETWORK = "model.onnx"

@@ -28,6 +28,7 @@ from models.families.network import Network
 from models.frame import SECOND, Floats
 from models.habits import habits_of
 from models.manifest import (
+    SCHEMA_VERSION,
     CalibrationSpec,
     DataSpec,
     Manifest,
@@ -72,7 +73,7 @@ def fit(
     own = pca if plain and pca else trained(request, the, progress, checkpoints)
     pca = own if plain else pca or baseline_of(request, the, progress)
     manifest = Manifest(
-        schema_version=2,
+        schema_version=SCHEMA_VERSION,
         created=datetime.fromtimestamp(now // SECOND, UTC),
         name=name,
         model=request.model,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -26,6 +26,7 @@ from models.timestamps import EARLIEST, LATEST
 
 # Memory per asset grows with these, so a bundle may not ask for any number.
 LONGEST_WINDOW, LONGEST_HOLD, LONGEST_RULE, DEEPEST = 65_536, 1000, 1000, 100
+SCHEMA_VERSION: Final = 2
 LONGEST_PERIOD = 366 * 86_400 * SECOND  # ticks of times until 2100 stay within int64
 
 LONGEST_LIST = 64  # layers or members of a network
@@ -296,7 +297,7 @@ class Manifest(_Strict):
     """
 
     digest: str = ""
-    schema_version: Literal[2]
+    schema_version: Literal[2]  # SCHEMA_VERSION
     created: AwareDatetime
     name: str
     model: str

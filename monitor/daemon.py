@@ -20,8 +20,7 @@ from monitor.metrics import CONTENT_TYPE, Metrics, Vitals
 from monitor.mqtt import MAXIMUM_PACKET_SIZE, LinkSettings, TlsSettings
 from monitor.reading import LARGEST_CACHE, LONGEST_CACHED, Message
 from monitor.states import StateTopic
-from monitor.stream import Stream
-from monitor.topics import covers, distinct
+from monitor.stream import Stream, filters_of, retained_of
 from monitor.web.server import Response, Server
 
 log = structlog.get_logger("sensor_monitor")
@@ -257,17 +256,6 @@ class Daemon:
                 "streams": [stream.name for stream in self.streams],
             }
         ).encode()
-
-
-def filters_of(streams: Sequence[Stream]) -> list[str]:
-    """The topic filters of some streams; of two that match a topic, a broker may send both."""
-    return distinct(name for stream in streams for name in stream.filters)
-
-
-def retained_of(streams: Sequence[Stream]) -> list[str]:
-    """Of the filters of some streams those that bring what one takes retained messages of."""
-    taken = [name for stream in streams if stream.config.accept_retained for name in stream.filters]
-    return [one for one in filters_of(streams) if any(covers(one, name) for name in taken)]
 
 
 def packet_size(streams: Sequence[Stream]) -> int:

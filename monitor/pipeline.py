@@ -168,19 +168,17 @@ class Pipeline:
         ]
         total = _total(out, results)
         if now is not None:
-            for heard, rows in (
-                (readings, out.rows == MessageOutcome.ACCEPTED),
-                (readings.strays, slice(None)),
-            ):
-                if heard is not None:
-                    arrival = (
-                        np.full(len(heard.asset), now) if heard.arrival is None else heard.arrival
-                    )
-                    there = ~np.isnan(heard.values[rows])
-                    self.health.silence.hear(heard.asset[rows], there, arrival[rows])
+            self._hear(readings, np.flatnonzero(out.rows == MessageOutcome.ACCEPTED), now)
+            if readings.strays is not None:
+                self._hear(readings.strays, np.arange(len(readings.strays.asset)), now)
             total.alerts.extend(self.health.silence.look(now, self.listening_since))
             self._notice_silence(now)
         return total
+
+    def _hear(self, readings: Readings, rows: Ints, now: int) -> None:
+        arrival = np.full(len(rows), now) if readings.arrival is None else readings.arrival[rows]
+        there = ~np.isnan(readings.values[rows])
+        self.health.silence.hear(readings.asset[rows], there, arrival)
 
     def firing(self) -> Iterator[tuple[int | None, Alert]]:
         """The open alerts, each with its asset's index; None where it is the whole stream's."""

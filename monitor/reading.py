@@ -212,16 +212,22 @@ class Reader:
     Args:
         sources: of the stream; of several that match a topic the first reads it.
         assets: the stream's table.
+        keys: told of every payload that may have such as nobody reads.
         largest: bytes of the largest payload that is decoded, packed or not.
         accept_retained: whether retained messages are readings.
 
     Attributes:
         lost: messages that sequence numbers have shown to be missing.
-        keys: that the payloads have and nobody reads.
     """
 
     def __init__(
-        self, sources: Sequence[Source], assets: AssetTable, *, largest: int, accept_retained: bool
+        self,
+        sources: Sequence[Source],
+        assets: AssetTable,
+        keys: Keys,
+        *,
+        largest: int,
+        accept_retained: bool,
     ) -> None:
         self.assets = assets
         self.lost = 0
@@ -231,11 +237,7 @@ class Reader:
         self._senders: dict[str | tuple[str, ...], _Sender] = {}
         maps = [source.sensors for source in sources]
         self._width = len(maps[0].names)
-        read = frozenset[Place]().union(*(source.read or () for source in sources))
-        paths = [
-            next((one.paths[i] for one in maps if one.paths[i]), "") for i in range(self._width)
-        ]
-        self.keys = Keys(read, paths)
+        self._keys = keys
         self._has_keys = np.array([source.read is not None for source in sources])
         self._scale, self._offset, self._low, self._high = (
             np.stack([getattr(one, name) for one in maps])
@@ -336,7 +338,7 @@ class Reader:
         there = (asset >= 0) & (kept | (became == MessageOutcome.NO_SENSOR))
         noted = np.flatnonzero(there & self._has_keys[source])
         sent = [messages[origins[i]].payload for i in noted.tolist()]
-        self.keys.note(sent, asset[noted], values[noted])
+        self._keys.note(sent, asset[noted], values[noted])
         astray = (asset >= 0) & ~np.isnan(strays).all(axis=1)
 
         def of_rows(which: Bools, of: Floats, out: Readings | None = None) -> Readings:

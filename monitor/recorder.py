@@ -14,13 +14,13 @@ import structlog
 
 from models.frame import NEVER, SECOND, Arrival, Grid, Ints, OpenTicks, Ticks
 from monitor.config import Config
-from monitor.daemon import BATCH, DRAIN, WAIT, filters_of, link_settings, packet_size, retained_of
+from monitor.daemon import BATCH, DRAIN, WAIT, link_settings, packet_size
 from monitor.dayfiles import DayFiles, day_of
 from monitor.errors import BrokerUnavailable, CannotWrite, SensorMonitorError, TakenOver
 from monitor.link import Link
 from monitor.pipeline import Outcome
 from monitor.reading import Message, MessageOutcome, Readings
-from monitor.stream import Stream
+from monitor.stream import Stream, filters_of, retained_of
 
 # A row waits for its tick to close, as in the daemon; of long ticks no longer than this, for what
 # waits is lost in a kill. Without a bundle there is no tick, and no period to take a default from.

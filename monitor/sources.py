@@ -8,6 +8,7 @@ import numpy as np
 from monitor.config import SensorConfig, StreamConfig
 from monitor.config_stream import SourceConfig
 from monitor.errors import ConfigError, PartMissing
+from monitor.keys import Keys
 from monitor.payloads import DOCUMENTS, FORMATS, TIMED, Decoder, Field, Layout
 from monitor.payloads.path import Place, keys_of
 from monitor.payloads.stamp import clock
@@ -39,6 +40,12 @@ def merged(sources: Sequence[Source]) -> SensorMap:
         np.array([first[i].high[i] for i in of]),
         np.array([first[i].counter[i] for i in of], bool),
     )
+
+
+def unread(sources: Sequence[Source]) -> Keys:
+    """Nothing seen yet of the keys that payloads have beside those that sources read."""
+    read = frozenset[Place]().union(*(source.read or () for source in sources))
+    return Keys(read, merged(sources).paths)
 
 
 def _source(

@@ -17,7 +17,7 @@ from monitor.config import AlertsConfig, Config, StreamConfig
 from monitor.errors import ConfigError, PartMissing
 from monitor.pipeline import Outcome, Pipeline
 from monitor.reading import AssetTable, Message, MessageOutcome, Reader, Readings
-from monitor.topics import distinct
+from monitor.topics import covers, distinct
 
 # Ticks that a stream may keep open for stragglers: each costs every asset a frame's memory.
 MOST_OPEN_TICKS = 10_000
@@ -54,6 +54,7 @@ class Stream:
 
     Attributes:
         detectors: by asset, or under None the one for all; empty = read, not scored.
+        keys: that its payloads have and nobody reads.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class Stream:
             expire=round(alerts.expire * SECOND),
             alert_uncalibrated=alerts.alert_uncalibrated,
         )
+        self.keys = sources.unread(self.sources)
         self.reader = Reader(
             self.sources,
             self.assets,
+            self.keys,
             largest=int(config.max_payload),
             accept_retained=config.accept_retained,
         )
@@ -101,7 +104,7 @@ class Stream:
             self.detectors,
             None if lateness is None else round(lateness * SECOND),
             self._rules,
-            self.reader.keys,
+            self.keys,
         )
 
     @property
@@ -149,6 +152,17 @@ def _settle(outcome: np.ndarray, readings: Readings, result: Outcome) -> None:
         best = np.full(len(outcome), len(MessageOutcome), np.uint8)
         np.minimum.at(best, readings.message, result.rows)
         outcome[readings.message] = best[readings.message]
+
+
+def filters_of(streams: Sequence[Stream]) -> list[str]:
+    """The topic filters of some streams; of two that match a topic, a broker may send both."""
+    return distinct(name for stream in streams for name in stream.filters)
+
+
+def retained_of(streams: Sequence[Stream]) -> list[str]:
+    """Of the filters of some streams those that bring what one takes retained messages of."""
+    taken = [name for stream in streams if stream.config.accept_retained for name in stream.filters]
+    return [one for one in filters_of(streams) if any(covers(one, name) for name in taken)]
 
 
 def open_streams(config: Config) -> list[Stream]:

@@ -14,8 +14,8 @@ from monitor import config as configuration
 from monitor.cli.common import ConfigPath, Json
 from monitor.config import Config
 from monitor.errors import BrokerUnavailable
-from monitor.stream import Stream, open_streams
-from monitor.topics import distinct, overlap
+from monitor.stream import Stream, filters_of, open_streams
+from monitor.topics import overlap
 
 
 def check(
@@ -65,8 +65,7 @@ def check(
                         "cannot be told from the rest",
                         markup=False,
                     )
-        filters = distinct(name for stream in streams for name in stream.filters)
-        for one, other in itertools.combinations(filters, 2):
+        for one, other in itertools.combinations(filters_of(streams), 2):
             if overlap(one, other):
                 console.print(
                     f"{one} and {other} match some topics both: a broker may send what comes there "
@@ -107,7 +106,7 @@ def _stream_row(stream: Stream) -> dict[str, Any]:
 
 
 def _try_broker(loaded: Config, streams: list[Stream]) -> None:
-    from monitor.daemon import filters_of, link_settings
+    from monitor.daemon import link_settings
     from monitor.link import Link
 
     settings = link_settings(loaded.mqtt, f"{loaded.mqtt.client_id}-check-{os.getpid()}")

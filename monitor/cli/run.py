@@ -8,7 +8,7 @@ import structlog
 
 from monitor import config as configuration
 from monitor.cli.common import ConfigPath, stop_event
-from monitor.stream import open_streams
+from monitor.stream import filters_of, open_streams
 
 
 def run(config: ConfigPath) -> None:
@@ -17,7 +17,7 @@ def run(config: ConfigPath) -> None:
     Example: sensor-monitor run --config plant.toml
     """
     from monitor import subscriptions
-    from monitor.daemon import Daemon, filters_of
+    from monitor.daemon import Daemon
 
     loaded = configuration.load(config)
     streams = open_streams(loaded)

@@ -6,7 +6,6 @@ one, as after a restart of ours, sends under a name is read, and an alias alone 
 Sequence numbers count what was lost on the way.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -67,14 +66,13 @@ def decoder(layout: Layout) -> Decoder:
     Raises:
         ModuleNotFoundError: without the extra `sparkplug`.
     """
-    parse = _payload_class().FromString
-    return _Decoder(layout, parse).decode
+    _payload_class()
+    return _Decoder(layout).decode
 
 
 class _Decoder:
-    def __init__(self, layout: Layout, parse: Callable[[bytes], Any]) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._parse = parse
         self._fields: dict[str, Field] = {one.path: one for one in layout.fields}
         self._clock = clock("ms")
         self._nodes: dict[tuple[str, str], _Node] = {}
@@ -85,11 +83,7 @@ class _Decoder:
         if address is None:
             return [self._blank()]
         kind, owner, node_name, device = address
-        try:
-            message = self._parse(payload)
-        except Exception as error:
-            # protobuf has an error class per implementation
-            raise MalformedError(f"is no Sparkplug B ({type(error).__name__})") from None
+        message = _parsed(payload)
         if len(message.metrics) > MOST_SAMPLES:
             raise MalformedError(f"holds more than {MOST_SAMPLES} metrics")
         key = owner, node_name
@@ -197,13 +191,9 @@ def numeric_metrics(payload: bytes) -> list[str]:
 
     Raises:
         ModuleNotFoundError: without the extra `sparkplug`.
-        ValueError: if the payload is none of Sparkplug B.
+        MalformedError: if the payload is none of Sparkplug B.
     """
-    parse = _payload_class().FromString
-    try:
-        metrics: list[Metric] = list(parse(payload).metrics)
-    except Exception as error:
-        raise ValueError(f"is no Sparkplug B ({type(error).__name__})") from None
+    metrics: list[Metric] = list(_parsed(payload).metrics)
     found = {one.name: _value(one, one.datatype) for one in metrics[:MOST_SAMPLES]}
     return [
         name
@@ -267,6 +257,15 @@ def _value(metric: Metric, datatype: int) -> object:
     if not datatype and which in _TOP_BIT and value >> _TOP_BIT[which]:
         return b""  # below zero or very large: only its birth knows
     return value
+
+
+def _parsed(payload: bytes) -> Any:
+    parse = _payload_class().FromString
+    try:
+        return parse(payload)
+    except Exception as error:
+        # protobuf has an error class per implementation
+        raise MalformedError(f"is no Sparkplug B ({type(error).__name__})") from None
 
 
 @cache

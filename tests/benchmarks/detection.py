@@ -28,15 +28,16 @@ from models.decision import Rule
 from models.detector import Calibration, Detector, Score
 from models.evaluation import Judged, evaluate, judged, score_track
 from models.families import FAMILIES
-from models.frame import SECOND, Float32s
+from models.frame import SECOND
 from models.manifest import DEFAULT
 from models.options import with_options
 from models.packing import export
 from models.plan import Plan, Request, Settings, plan
 from models.recording import Recording, read, tracks_of
-from models.runtime import OnnxRuntime, Outputs, Runtime
+from models.runtime import OnnxRuntime, Runtime
 from models.split import TrainingError, scalings
 from models.threshold import HeldOut, ThresholdSettings, threshold_of
+from tests.benchmarks._shared import squared
 from tests.benchmarks._table import Z2, Result, show
 from tests.models.plant import quiet
 
@@ -253,11 +254,6 @@ def detector_of(
     return Detector(
         name, "0" * 64, 0.0, sensors, none, the.grid, rule, score, tail, calibration, runtime
     )
-
-
-def squared(windows: Float32s) -> Outputs:
-    """The runtime of a network that expects every sensor at its center."""
-    return Outputs(np.zeros_like(windows), np.square(windows))
 
 
 def frames_to_judge(detector: Detector, recording: Recording, after: int) -> Judged:

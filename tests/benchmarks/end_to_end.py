@@ -35,6 +35,7 @@ from monitor.pipeline import Pipeline
 from monitor.reading import Message, Reader
 from monitor.stream import Stream
 from monitor.window import WindowRing
+from tests.benchmarks._shared import shown, spread_of
 
 ASSETS, SENSORS, WINDOW, HIDDEN, TAIL = 256, 8, 64, 64, 20
 BATCHES = (1, 64, 256, 1024)  # 1: an idle daemon takes each message as it comes
@@ -350,18 +351,6 @@ def report(as_json: bool, costs: Costs, worst: float, stages: dict[str, float]) 
     print(f"scores equal to {worst:.1e} relative\n\nours, {NATURAL} at once, by stage:")
     for stage, cost in stages.items():
         print(f"  {stage:22}{cost:8.2f}")
-
-
-def spread_of(values: Floats) -> dict[str, float]:
-    return {
-        "median": float(np.median(values)),
-        "least": float(values.min()),
-        "most": float(values.max()),
-    }
-
-
-def shown(values: Floats, digits: int) -> str:
-    return f"{np.median(values):8.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"
 
 
 if __name__ == "__main__":

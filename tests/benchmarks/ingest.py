@@ -22,14 +22,14 @@ from pydantic import BaseModel, create_model
 
 from models.decision import Rule
 from models.detector import Calibration, Detector, scale
-from models.frame import SECOND, Float32s, Framer, Grid, rounds
+from models.frame import SECOND, Framer, Grid, rounds
 from models.recording import iso
-from models.runtime import Outputs
 from monitor import sources
 from monitor.config import AlertsConfig, StreamConfig
 from monitor.reading import AssetTable, Message, Reader
 from monitor.stream import Stream
 from monitor.window import WindowRing
+from tests.benchmarks._shared import shown, spread_of, squared
 
 SENSORS, WINDOW, PERIOD = 8, 64, SECOND
 FEW, MANY = 256, 10_000
@@ -135,9 +135,11 @@ class Ours:
     """The daemon's own parts, without what comes after the ring."""
 
     def __init__(self) -> None:
+        compiled = sources.compiled(CONFIG, NAMES)
         self._reader = Reader(
-            sources.compiled(CONFIG, NAMES),
+            compiled,
             AssetTable(MANY),
+            sources.unread(compiled),
             largest=int(CONFIG.max_payload),
             accept_retained=False,
         )
@@ -218,25 +220,8 @@ def fleet_costs(fleets: dict[int, Fleet]) -> dict[int, np.ndarray]:
     return {count: np.array(costs[WINDOW + 2 :]) for count, costs in spent.items()}
 
 
-def squared(windows: Float32s) -> Outputs:
-    """The runtime of a network that expects every sensor at its center."""
-    return Outputs(np.zeros_like(windows), np.square(windows))
-
-
 def refuse(sensor: int, reason: str, count: int) -> None:
     raise AssertionError(f"{count} of sensor {sensor}: {reason}")
-
-
-def spread_of(values: np.ndarray) -> dict[str, float]:
-    return {
-        "median": float(np.median(values)),
-        "least": float(values.min()),
-        "most": float(values.max()),
-    }
-
-
-def shown(values: np.ndarray, digits: int) -> str:
-    return f"{np.median(values):8.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def test_of_an_asset_whose_messages_are_of_too_many_kinds_no_key_is_new() -> Non
     assert at(told) == [("no-data", "opened", 160)]
     assert "key" not in told[0].summary
     sent.on(1, kinds[1])
-    keys = sent.stream.reader.keys
+    keys = sent.stream.keys
     assert (keys._kinds, keys._first) == ({}, {})
 
 
@@ -225,7 +225,7 @@ def test_kinds_of_messages_that_come_one_after_the_other_may_be_many() -> None:
     sent.on(100, *kinds)
     (opened,) = sent.on(100, {"S0": 5.0}, *kinds[1:])
     assert "the new key S0 with 5." in opened.summary
-    (kept,) = sent.stream.reader.keys._kinds.values()
+    (kept,) = sent.stream.keys._kinds.values()
     assert len(kept) == MOST_KINDS
 
 
@@ -356,7 +356,7 @@ def test_what_is_remembered_of_made_up_keys_is_bounded() -> None:
     sent.on(10, BEFORE)
     for _ in range(30):
         sent.on(1, {"flow": 5.0} | {f"k{rng.random()}": n for n in range(50)})
-    (first,) = sent.stream.reader.keys._first.values()
+    (first,) = sent.stream.keys._first.values()
     assert len(first) == MOST_KEYS
 
 

@@ -9,10 +9,9 @@ import pytest
 
 from models.frame import SECOND
 from monitor.config import AlertsConfig, Config, StreamConfig
-from monitor.daemon import filters_of, retained_of
 from monitor.errors import ConfigError
 from monitor.reading import Message, MessageOutcome
-from monitor.stream import Stream
+from monitor.stream import Stream, filters_of, retained_of
 from tests.monitor.machines import TODAY, detector, outcomes
 
 
