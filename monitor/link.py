@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from monitor.clock import Clock
+from monitor.errors import BrokerUnavailable
 from monitor.mailboxes import Inbox, LinkCounters, Outbox, Outgoing, Wake
 from monitor.mqtt import IDLE_SECONDS, Duties, LinkSettings, Session
 from monitor.reading import Message
@@ -124,6 +125,25 @@ class Link:
     def wait_ready(self, timeout: float) -> bool:
         """Wait until the link is `ready`; False when the time is up."""
         return self._ready.wait(timeout)
+
+    def require_ready(self, timeout: float, wanted: str = "") -> None:
+        """Wait until the link is `ready`.
+
+        Args:
+            timeout: seconds.
+            wanted: what kind of broker, said after those words.
+
+        Raises:
+            BrokerUnavailable: when the time is up.
+        """
+        if not self.wait_ready(timeout):
+            raise self.unavailable(wanted)
+
+    def unavailable(self, wanted: str = "") -> BrokerUnavailable:
+        """The error that says why there is no broker."""
+        reason = self.last_error or "no answer"
+        at = f"{self._settings.host}:{self._settings.port}"
+        return BrokerUnavailable(f"{at}: {reason}; wanted an MQTT broker{wanted}")
 
     def receive(self, timeout: float, limit: int = 1024) -> list[Message]:
         """Take what has arrived, in the order of its arrival.

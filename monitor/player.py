@@ -39,10 +39,9 @@ def play(
     link = Link(dataclasses.replace(settings, session_expiry=0), outbox_rows=2 * WAITING_ROWS)
     link.start()
     try:
-        if not link.wait_ready(CONNECT_SECONDS):
-            raise _unavailable(settings, link)
-        count = _send(settings, link, messages, speed, rate_limit)
-        _drain(settings, link, 0)
+        link.require_ready(CONNECT_SECONDS)
+        count = _send(link, messages, speed, rate_limit)
+        _drain(link, 0)
         refused = link.counters.publish_failures
         if refused:
             raise BrokerUnavailable(
@@ -55,7 +54,6 @@ def play(
 
 
 def _send(
-    settings: LinkSettings,
     link: Link,
     messages: Iterable[tuple[float, str, bytes]],
     speed: float | None,
@@ -68,26 +66,21 @@ def _send(
         origin = due if origin is None else origin
         slot = max(slot, time.monotonic() - BURST_SECONDS)
         start = slot if speed is None else max(slot, begin + (due - origin) / speed)
-        _wait_until(start, settings, link)
+        _wait_until(start, link)
         slot = start + 1 / rate_limit
-        _drain(settings, link, WAITING_ROWS)
+        _drain(link, WAITING_ROWS)
         link.publish(topic, payload)
         count += 1
     return count
 
 
-def _wait_until(start: float, settings: LinkSettings, link: Link) -> None:
+def _wait_until(start: float, link: Link) -> None:
     while (left := start - time.monotonic()) > 0:
         if link.taken_over or link.failure:
-            raise _unavailable(settings, link)
+            raise link.unavailable()
         time.sleep(min(left, 1.0))
 
 
-def _drain(settings: LinkSettings, link: Link, down_to: int) -> None:
+def _drain(link: Link, down_to: int) -> None:
     if link.unsent > down_to and not link.flush(SILENCE_SECONDS, down_to=down_to):
-        raise _unavailable(settings, link)
-
-
-def _unavailable(settings: LinkSettings, link: Link) -> BrokerUnavailable:
-    reason = link.last_error or "no answer"
-    return BrokerUnavailable(f"{settings.host}:{settings.port}: {reason}; wanted an MQTT broker")
+        raise link.unavailable()

@@ -16,7 +16,7 @@ from models.frame import NEVER, SECOND, Arrival, Grid, Ints, OpenTicks, Ticks
 from monitor.config import Config
 from monitor.daemon import BATCH, DRAIN, WAIT, link_settings, packet_size
 from monitor.dayfiles import DayFiles, day_of
-from monitor.errors import BrokerUnavailable, CannotWrite, SensorMonitorError, TakenOver
+from monitor.errors import CannotWrite, SensorMonitorError, TakenOver
 from monitor.link import Link
 from monitor.pipeline import Outcome
 from monitor.reading import Message, MessageOutcome, Readings
@@ -217,11 +217,7 @@ def record(
         return len(messages)
 
     try:
-        if not link.wait_ready(CONNECT_SECONDS):
-            raise BrokerUnavailable(
-                f"{settings.host}:{settings.port}: {link.last_error or 'no answer'}; wanted an "
-                "MQTT broker that grants our subscriptions"
-            )
+        link.require_ready(CONNECT_SECONDS, " that grants our subscriptions")
         told = time.monotonic()
         end = math.inf if duration is None else told + duration
         while not stop.is_set() and (left := end - time.monotonic()) > 0:

@@ -7,7 +7,6 @@ import time
 from monitor.config import MqttConfig
 from monitor.daemon import BATCH, WAIT, link_settings
 from monitor.discovery import Survey
-from monitor.errors import BrokerUnavailable
 from monitor.link import Link
 from monitor.recorder import CONNECT_SECONDS
 
@@ -22,11 +21,7 @@ def watch(mqtt: MqttConfig, seconds: float, stop: threading.Event) -> Survey:
     link, survey = Link(settings, filters=["#"]), Survey()
     link.start()
     try:
-        if not link.wait_ready(CONNECT_SECONDS):
-            raise BrokerUnavailable(
-                f"{mqtt.host}:{mqtt.port}: {link.last_error or 'no answer'}; wanted an MQTT "
-                "broker that lets us listen to all topics"
-            )
+        link.require_ready(CONNECT_SECONDS, " that lets us listen to all topics")
         end = time.monotonic() + seconds
         while not stop.is_set() and (left := end - time.monotonic()) > 0:
             messages = link.receive(min(WAIT, left), BATCH)

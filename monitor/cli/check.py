@@ -13,7 +13,6 @@ from models.frame import SECOND
 from monitor import config as configuration
 from monitor.cli.common import ConfigPath, Json
 from monitor.config import Config
-from monitor.errors import BrokerUnavailable
 from monitor.stream import Stream, filters_of, open_streams
 from monitor.topics import overlap
 
@@ -113,10 +112,6 @@ def _try_broker(loaded: Config, streams: list[Stream]) -> None:
     link = Link(settings, filters=filters_of(streams))
     link.start()
     try:
-        if not link.wait_ready(10.0):
-            raise BrokerUnavailable(
-                f"{settings.host}:{settings.port}: {link.last_error or 'no answer'}; wanted an "
-                "MQTT broker that grants our subscriptions"
-            )
+        link.require_ready(10.0, " that grants our subscriptions")
     finally:
         link.stop(timeout=1.0)
